@@ -1,0 +1,1 @@
+"""Best-of-N runs: sample, score, and what the stored run shows."""

@@ -1,0 +1,106 @@
+"""What a run has shown: the records of `results.json` (schema version 1)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vilbench.types import Granularity, Record
+
+
+class Row(Record):
+    """Accuracy of one selection method at one `k` over one slice of the problems.
+
+    `source` and `modality` are "all" where the slice does not restrict them. Accuracies
+    are shares in [0, 1]; `accuracy` is the expectation over random `k`-subsets of each
+    pool and over tie-breaking, `accuracy_min` and `accuracy_max` bound the tie-breaking.
+    Intervals are 95 % bootstrap intervals, clustered by problem. The deltas and the
+    p-value compare with `cot` on the same problems (paired); they are None for `cot`.
+    """
+
+    problem_set: str
+    source: str
+    modality: str
+    method: str
+    k: int
+    n_problems: int
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    accuracy_min: float
+    accuracy_max: float
+    tie_rate: float
+    delta_vs_cot: float | None
+    delta_low: float | None
+    delta_high: float | None
+    p_value: float | None
+    recovered: float | None = None
+
+
+class Discrimination(Record):
+    """How well an aggregated score tells right from wrong solutions.
+
+    `pooled` is the AUROC over all solutions together (it also tells easy problems from
+    hard ones); `within` compares only solutions of one problem, over the `n_problems`
+    that have both kinds. Intervals are 95 %, clustered by problem.
+    """
+
+    method: str
+    source: str
+    modality: str
+    n_problems: int
+    pooled: float | None
+    pooled_low: float | None
+    pooled_high: float | None
+    within: float | None
+    within_low: float | None
+    within_high: float | None
+
+
+class Histogram(Record):
+    """Counts of a scorer's raw values; `edges` has one entry more than `counts`.
+
+    `correct` and `wrong` split the counts by the verdict of the solution scored.
+    """
+
+    scorer: str
+    granularity: Granularity
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    correct: tuple[int, ...]
+    wrong: tuple[int, ...]
+    missing: int = Field(description="values that are None: no verdict")
+
+
+class StageCount(Record):
+    """Work and losses of one stage (`sample` or a scorer's name)."""
+
+    stage: str
+    units: int
+    failed: int
+    unparsed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class Results(Record):
+    """Everything that the table and the report show, derived from a stored run."""
+
+    schema_version: int
+    fingerprint: str
+    name: str
+    problem_set: str
+    n_problems: int
+    n_solutions: int
+    policy: str
+    scorers: tuple[str, ...]
+    seed: int
+    rows: tuple[Row, ...]
+    discrimination: tuple[Discrimination, ...]
+    histograms: tuple[Histogram, ...]
+    counts: tuple[StageCount, ...]
+    rejected: tuple[str, ...] = Field(default=(), description="input rows that were set aside")
+    minimal_detectable_delta: float | None = Field(
+        description="smallest paired difference from cot that this many problems show with "
+        "80 % power at the 5 % level"
+    )
