@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format embedded bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := src tests benchmarks
+
+help:  ## Show this list.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,dev]'
+	@touch $@
+
+demo: $(READY)  ## Set up, then run the main job on the embedded world.
+	$(BIN)/vilbench demo --out runs/demo
+
+check: $(READY)  ## Lint, types, and the floors of the architecture.
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+test: check  ## Set up, check, and run the tests with coverage.
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+format: $(READY)  ## Format and mend what can be mended.
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+embedded: $(READY)  ## Train the embedded checkpoints anew (about two hours on two cores).
+	$(BIN)/python -m vilbench.training.embedded.recipe --out build/embedded
+
+bench: $(READY)  ## Performance as ratios against the naive way.
+	$(BIN)/python benchmarks/sampling.py
+
+clean:  ## Remove the virtual environment and build products, not your runs.
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,352 @@
+"""A checkpoint in a folder as generator and likelihood model.
+
+Requests of all tasks go into one queue. A worker thread owns the model: it takes what is
+there, groups it by shared beginnings, cuts it into batches under a budget of tokens, and
+runs them. No result depends on the batch that it was computed in, up to rounding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+
+from vilbench.engines import checkpoint
+from vilbench.engines.backbone import Backbone, EngineCounts
+from vilbench.engines.decoding import Row, decode_rows
+from vilbench.engines.likelihoods import Reply, score_replies
+from vilbench.engines.prefill import Placed
+from vilbench.engines.sampler import stream_key
+from vilbench.engines.tickets import Ticket
+from vilbench.engines.tokens import PromptEncoder
+from vilbench.types import Completion, EngineError, Prompt, Sampling, Token
+
+_CPU_CACHE_BYTES = 256 << 20
+_GPU_CACHE_SHARE = 0.25
+_GATHER_S = 0.002
+"""How long the worker waits for one more request before it begins."""
+
+
+class _Work(Protocol):
+    """A row to be sampled or a reply to be scored."""
+
+    @property
+    def ticket(self) -> Ticket[Any]: ...
+    @property
+    def place(self) -> int: ...
+    @property
+    def prompt(self) -> Placed: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def room(self) -> int: ...
+    def restart(self) -> None: ...
+
+
+_Piece = TypeVar("_Piece", bound=_Work)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """A request in the queue; `begin` encodes it, in the worker's thread."""
+
+    ticket: Ticket[Any]
+    begin: Callable[[], list[Row] | list[Reply]]
+
+
+class LocalEngine:
+    """A `Generator` and `LikelihoodModel` of a model folder.
+
+    Args:
+        folder: Any image-text-to-text checkpoint, safetensors only.
+        name: For tables; the folder's name by default.
+        device: A torch device; "auto" takes CUDA where there is one.
+        dtype: "auto" is float32 on the CPU and bfloat16 elsewhere.
+        max_batch_tokens: Budget of a batch, rows times the longest row's tokens; by default
+            what fits 256 MB on the CPU and a quarter of the free memory elsewhere.
+
+    Raises:
+        CheckpointError: The folder cannot or must not be loaded.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        name: str | None = None,
+        device: str = "auto",
+        dtype: checkpoint.Dtype = "auto",
+        max_batch_tokens: int | None = None,
+    ) -> None:
+        loaded = checkpoint.load(Path(folder), device, dtype)
+        self._name = name or loaded.folder.resolve().name
+        self._fingerprint = loaded.fingerprint
+        self._ends = loaded.end_ids
+        self._encoder = PromptEncoder(loaded.processor)
+        self._backbone = Backbone(loaded.model)
+        self._budget = max_batch_tokens or _default_budget(self._backbone)
+        self._queue: list[_Request] = []
+        self._running: list[_Request] = []
+        self._closed = False
+        self._arrived = threading.Condition()
+        self._worker: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with weights, tokenizer, processor, configuration and precision."""
+        return self._fingerprint
+
+    @property
+    def counts(self) -> EngineCounts:
+        """Work so far, as of now."""
+        return dataclasses.replace(self._backbone.counts)
+
+    @property
+    def encoder(self) -> PromptEncoder:
+        """From prompts and texts to token ids, as this engine sees them."""
+        return self._encoder
+
+    async def generate(
+        self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
+    ) -> list[Completion]:
+        """Completions number `first` to `first + n - 1`; see `Generator.generate`.
+
+        `Completion.tokens` is filled where `sampling.top_logprobs` is above 0. Cached tokens
+        of the usage are those that another completion or request had already computed.
+
+        Raises:
+            EngineError: The sampling's values are out of range, an image cannot be read, the
+                prompt exceeds the model's context, or the engine is closed.
+        """
+        _check(n, first, sampling)
+        if n == 0:
+            return []
+        ticket: Ticket[Completion] = Ticket(n)
+
+        def begin() -> list[Row]:
+            placed = self._placed(prompt)
+            tokens = len(placed.encoded.ids)
+            limit = min(sampling.max_tokens, self._backbone.context - tokens)
+            if limit < 1:
+                raise EngineError(
+                    f"a prompt of {tokens} tokens leaves no room in the model's context of "
+                    f"{self._backbone.context}"
+                )
+            self._backbone.counts.prompt_tokens_asked += n * tokens
+            keys = [stream_key(seed, first + k) for k in range(n)]
+            return [Row(ticket, k, placed, sampling, key, limit) for k, key in enumerate(keys)]
+
+        return await self._submit(_Request(ticket, begin))
+
+    async def score_tokens(self, prompt: Prompt, replies: Sequence[str]) -> list[tuple[Token, ...]]:
+        """Log-probabilities of replies, without an end token; see `LikelihoodModel`.
+
+        Raises:
+            EngineError: A text is not valid Unicode, an image cannot be read, a reply exceeds
+                the model's context, or the engine is closed.
+        """
+        texts = tuple(replies)
+        if not texts:
+            return []
+        ticket: Ticket[tuple[Token, ...]] = Ticket(len(texts))
+
+        def begin() -> list[Reply]:
+            placed = self._placed(prompt)
+            made = []
+            for place, text in enumerate(texts):
+                reply = Reply(ticket, place, placed, self._encoder.encode_text(text))
+                if not reply.pieces.ids:
+                    ticket.deliver(place, ())
+                    continue
+                if reply.length > self._backbone.context:
+                    raise EngineError(
+                        f"prompt and reply {place} have {reply.length + 1} tokens, the model's "
+                        f"context {self._backbone.context}"
+                    )
+                self._backbone.counts.prompt_tokens_asked += reply.length
+                made.append(reply)
+            return made
+
+        return await self._submit(_Request(ticket, begin))
+
+    def close(self) -> None:
+        """Ends the worker; requests that are not done fail with `EngineError`."""
+        with self._arrived:
+            self._closed = True
+            for request in [*self._queue, *self._running]:
+                request.ticket.fail(EngineError("the engine was closed"))
+            self._queue.clear()
+            self._arrived.notify_all()
+        if self._worker is not None and self._worker is not threading.current_thread():
+            self._worker.join()
+
+    async def aclose(self) -> None:
+        """The same from a coroutine."""
+        await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _submit(self, request: _Request) -> list[Any]:
+        with self._arrived:
+            if self._closed:
+                raise EngineError("the engine is closed")
+            if self._worker is None:
+                self._worker = threading.Thread(
+                    target=self._work, name=f"engine-{self._name}", daemon=True
+                )
+                self._worker.start()
+            self._queue.append(request)
+            self._arrived.notify()
+        return await asyncio.wrap_future(request.ticket.future)
+
+    def _placed(self, prompt: Prompt) -> Placed:
+        encoded = self._encoder.encode(prompt)
+        return Placed(encoded, self._encoder.pixels(encoded.images) if encoded.images else {})
+
+    def _work(self) -> None:
+        # Denormals slow a CPU down by an order of magnitude; the setting is the thread's own.
+        torch.set_flush_denormal(True)
+        with torch.inference_mode():
+            while True:
+                with self._arrived:
+                    self._running = []
+                    self._arrived.wait_for(lambda: self._queue or self._closed)
+                    if self._closed:
+                        return
+                    waiting = 0
+                    while len(self._queue) > waiting and not self._closed:
+                        waiting = len(self._queue)
+                        self._arrived.wait(_GATHER_S)
+                    self._running, self._queue = self._queue, []
+                self._drain(self._running)
+
+    def _drain(self, requests: Sequence[_Request]) -> None:
+        rows: list[Row] = []
+        replies: list[Reply] = []
+        for request in requests:
+            if not request.ticket.wanted:
+                continue
+            try:
+                for piece in request.begin():
+                    if isinstance(piece, Row):
+                        rows.append(piece)
+                    else:
+                        replies.append(piece)
+            except Exception as error:
+                request.ticket.fail(error)
+        for batch in _cut(replies, self._budget):
+            self._run(batch, self._score)
+        while rows:
+            left: list[Row] = []
+            for row_batch in _cut(rows, self._budget):
+                left += self._run(row_batch, self._decode)
+            rows = left
+
+    def _score(self, replies: Sequence[Reply]) -> list[Reply]:
+        score_replies(self._backbone, replies)
+        return []
+
+    def _decode(self, rows: Sequence[Row]) -> list[Row]:
+        return decode_rows(self._backbone, self._encoder, rows, self._ends, self._budget)
+
+    def _run(
+        self, batch: Sequence[_Piece], run: Callable[[Sequence[_Piece]], list[_Piece]]
+    ) -> list[_Piece]:
+        """Runs a batch; what must be run again. An error stays with the request it is of."""
+        todo = [w for w in batch if w.ticket.wanted and not w.ticket.is_delivered(w.place)]
+        if not todo:
+            return []
+        try:
+            prompts = [work.prompt for work in todo]
+            self._backbone.encode_images({p.encoded.images: p.pixels for p in prompts if p.pixels})
+            return run(todo)
+        except Exception as error:
+            parts = _parts(todo, error)
+            if len(parts) == 1:
+                todo[0].ticket.fail(error)
+                return []
+        # Outside the handler: the traceback holds the tensors that memory is needed for.
+        for work in todo:
+            work.restart()
+        return [work for part in parts for work in self._run(part, run)]
+
+
+def _parts(batch: list[_Piece], error: Exception) -> list[list[_Piece]]:
+    """How to run a failed batch again: in halves if memory ran out, else by request."""
+    exhausted = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
+    if exhausted and len(batch) > 1:
+        return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+    by_ticket: dict[int, list[_Piece]] = {}
+    for work in batch:
+        by_ticket.setdefault(id(work.ticket), []).append(work)
+    return list(by_ticket.values())
+
+
+def _cut(batch: Sequence[_Piece], budget: int) -> Iterator[list[_Piece]]:
+    """Batches of work of like length under a budget; what shares a beginning stays together."""
+    groups: dict[object, list[_Piece]] = {}
+    for work in batch:
+        encoded = work.prompt.encoded
+        groups.setdefault((encoded.images, encoded.ids[: encoded.image_end]), []).append(work)
+    ordered = sorted(groups.values(), key=lambda group: max(w.length for w in group))
+    part: list[_Piece] = []
+    width = 0
+    for group in ordered:
+        widest = max(work.length + work.room for work in group)
+        if part and (len(part) + len(group)) * max(width, widest) > budget:
+            yield part
+            part, width = [], 0
+        for work in sorted(group, key=lambda w: w.length):
+            width = max(width, work.length + work.room)
+            if part and (len(part) + 1) * width > budget:
+                yield part
+                part, width = [], work.length + work.room
+            part.append(work)
+    if part:
+        yield part
+
+
+def _default_budget(backbone: Backbone) -> int:
+    if backbone.shape.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(backbone.shape.device)
+        memory = int(free * _GPU_CACHE_SHARE)
+    else:
+        memory = _CPU_CACHE_BYTES
+    return max(1024, memory // backbone.shape.token_bytes)
+
+
+def _check(n: int, first: int, sampling: Sampling) -> None:
+    faults = {
+        "n": n < 0,
+        "first": first < 0,
+        "temperature": not 0 <= sampling.temperature < float("inf"),
+        "top_p": not 0 < sampling.top_p <= 1,
+        "max_tokens": sampling.max_tokens < 1,
+        "top_logprobs": not 0 <= sampling.top_logprobs <= 20,
+        "stop": "" in sampling.stop,
+    }
+    wrong = [field for field, fault in faults.items() if fault]
+    if wrong:
+        raise EngineError(f"out of range: {', '.join(wrong)} in {sampling}, n={n}, first={first}")

@@ -1,0 +1,93 @@
+"""Which prefixes of a set of token sequences are worth computing once.
+
+The sequences become a tree of segments. Segments of one depth are independent of each other
+and run in one padded batch, each on top of its parent's keys and values.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+WORTH_TOKENS = 32
+"""A shared segment must save this many tokens, for it costs a forward of its own."""
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A token sequence whose beginning others may share.
+
+    Attributes:
+        ids: The tokens.
+        own: The tokens from this index on are never shared; below `len(ids)`.
+        root: Sequences share only within a root (the same images and what precedes them),
+            and then at least `floor` tokens.
+        floor: Tokens up to the last image; 0 without images.
+    """
+
+    ids: tuple[int, ...]
+    own: int
+    root: object
+    floor: int = 0
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tokens `start` to `end - 1` of a stem.
+
+    Attributes:
+        stem: Index of the sequence that the tokens are read from.
+        parent: Index of the segment before it, in the level above; None at the top.
+        leaf: Whether it ends its sequence; if not, others share it.
+    """
+
+    stem: int
+    start: int
+    end: int
+    parent: int | None
+    leaf: bool
+
+
+def share(stems: Sequence[Stem]) -> list[list[Segment]]:
+    """The tree's levels, from the top; each stem has one leaf, in one of them."""
+    arrays = [np.asarray(stem.ids, dtype=np.int64) for stem in stems]
+    levels: defaultdict[int, list[Segment]] = defaultdict(list)
+    roots: defaultdict[object, list[int]] = defaultdict(list)
+    for index, stem in enumerate(stems):
+        roots[stem.root].append(index)
+    # (stems in the order of their ids, tokens already covered, depth, parent)
+    todo: list[tuple[list[int], int, int, int | None]] = [
+        (sorted(group, key=lambda i: stems[i].ids), 0, 0, None) for group in roots.values()
+    ]
+    while todo:
+        group, start, depth, parent = todo.pop()
+        if len(group) == 1:
+            [i] = group
+            levels[depth].append(Segment(i, start, len(stems[i].ids), parent, leaf=True))
+            continue
+        own = min(stems[i].own for i in group)
+        end = min(_common(arrays[group[0]], arrays[group[-1]]), own)
+        worthwhile = (end - start) * (len(group) - 1) >= WORTH_TOKENS
+        if worthwhile and end >= stems[group[0]].floor:
+            levels[depth].append(Segment(group[0], start, end, parent, leaf=False))
+            start, depth, parent = end, depth + 1, len(levels[depth]) - 1
+        for _, branch in groupby(group, key=lambda i: _branch(stems[i], i, end)):
+            todo.append((list(branch), start, depth, parent))
+    return [levels[depth] for depth in range(len(levels))]
+
+
+def _branch(stem: Stem, index: int, end: int) -> tuple[int, int]:
+    """Key of the branch that a sequence takes at `end`; it is alone if it may share no more."""
+    return (stem.ids[end], -1) if stem.own > end else (-1, index)
+
+
+def _common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
+    """Length of the longest common prefix."""
+    length = min(len(a), len(b))
+    different = np.flatnonzero(a[:length] != b[:length])
+    return int(different[0]) if len(different) else length

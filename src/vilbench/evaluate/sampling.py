@@ -1,0 +1,134 @@
+"""First stage: a pool of N solutions of every problem, stored problem by problem."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from vilbench.answers import read
+from vilbench.evaluate.progress import Progress, Silence
+from vilbench.executors import map_bounded
+from vilbench.steps import StepFormat
+from vilbench.store.records import Failure
+from vilbench.store.run import Run
+from vilbench.types import (
+    Completion,
+    EngineError,
+    Generator,
+    InputError,
+    Problem,
+    Sampling,
+    Solution,
+)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How solutions are drawn.
+
+    Attributes:
+        generator: The policy.
+        format: How it is asked and how its steps are split.
+        n: Size of a problem's pool.
+        sampling: Temperature and the like.
+        seed: Seed of the run; every problem has a stream of its own.
+        max_steps: Merge neighbours evenly down to so many steps; None keeps all.
+    """
+
+    generator: Generator
+    format: StepFormat
+    n: int
+    sampling: Sampling
+    seed: int
+    max_steps: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Names everything that changes a solution, save the problem and the index."""
+        parts = (
+            self.generator.fingerprint,
+            self.format.fingerprint,
+            repr(self.sampling),
+            str(self.seed),
+            str(self.max_steps),
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    async def draw(self, problem: Problem, first: int) -> list[Solution]:
+        """Solutions number `first` to `n - 1` of a problem.
+
+        Raises:
+            EngineError: The policy failed, or the problem cannot be shown to it.
+        """
+        seed = problem_seed(self.seed, problem.id)
+        try:
+            completions = await self.generator.generate(
+                self.format.ask(problem), self.n - first, self.sampling, seed, first=first
+            )
+        except InputError as error:
+            raise EngineError(str(error)) from error
+        return [
+            self._solution(problem, index, completion, seed)
+            for index, completion in enumerate(completions, first)
+        ]
+
+    def _solution(
+        self, problem: Problem, index: int, completion: Completion, seed: int
+    ) -> Solution:
+        reading = read(completion.text, problem)
+        return Solution(
+            problem_id=problem.id,
+            index=index,
+            text=completion.text,
+            steps=self.format.split(completion.text, self.max_steps),
+            answer=reading.answer,
+            verdict=reading.verdict,
+            finish_reason=completion.finish_reason,
+            usage=completion.usage,
+            seed=seed,
+        )
+
+
+def problem_seed(seed: int, problem_id: str) -> int:
+    """Seed of a problem's stream, in [0, 2**63): the order of the problems plays no part."""
+    digest = hashlib.sha256(f"{seed}\0{problem_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+async def sample(
+    run: Run, sampler: Sampler, *, concurrency: int = 16, progress: Progress | None = None
+) -> None:
+    """Fills every problem's pool up to `sampler.n`; what is stored is not drawn again.
+
+    A problem whose request fails is noted as a failure, and tried again the next time.
+
+    Args:
+        run: Open for writing, with its problems.
+        sampler: How to draw.
+        concurrency: Problems under way at a time.
+        progress: Told of every problem.
+    """
+    progress = progress or Silence()
+    key = sampler.key
+    stored = {problem_id: len(pool) for problem_id, pool in run.solutions(key).items()}
+    problems = run.problems()
+    todo = [problem for problem in problems if stored.get(problem.id, 0) < sampler.n]
+    progress.begin("sample", len(problems), len(problems) - len(todo))
+
+    async def draw(problem: Problem) -> list[Solution]:
+        return await sampler.draw(problem, stored.get(problem.id, 0))
+
+    async with aclosing(map_bounded(draw, todo, concurrency)) as outcomes:
+        async for outcome in outcomes:
+            failed = isinstance(outcome.value, EngineError)
+            if isinstance(outcome.value, EngineError):
+                run.put_failure(_failure(key, outcome.item, outcome.value))
+            else:
+                run.put_solutions(key, outcome.value)
+            progress.advance("sample", failed=failed)
+    progress.end("sample")
+
+
+def _failure(key: str, problem: Problem, error: EngineError) -> Failure:
+    return Failure(stage="sample", key=key, problem_id=problem.id, error=str(error), attempts=1)

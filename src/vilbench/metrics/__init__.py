@@ -1,0 +1,34 @@
+"""Statistics of the evidence: intervals, paired comparisons and discrimination.
+
+The unit of resampling is the problem: samples of one problem are not independent. All
+randomness is in `Bootstrap`, whose one set of resamples serves every column, so that
+methods are compared on the same resampled problems and a seed gives the same numbers.
+"""
+
+from vilbench.metrics.auroc import POOLED_RESAMPLES, Auroc, pooled_auroc, within_auroc
+from vilbench.metrics.bootstrap import LEVEL, Bootstrap, Estimate
+from vilbench.metrics.comparison import (
+    Comparison,
+    compare,
+    exact_mcnemar,
+    minimal_detectable_delta,
+    recovered_share,
+)
+from vilbench.metrics.verdicts import VerdictCounts, count_verdicts
+
+__all__ = [
+    "LEVEL",
+    "POOLED_RESAMPLES",
+    "Auroc",
+    "Bootstrap",
+    "Comparison",
+    "Estimate",
+    "VerdictCounts",
+    "compare",
+    "count_verdicts",
+    "exact_mcnemar",
+    "minimal_detectable_delta",
+    "pooled_auroc",
+    "recovered_share",
+    "within_auroc",
+]

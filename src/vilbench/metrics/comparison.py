@@ -1,0 +1,119 @@
+"""Paired comparisons of methods, and how much a sample of problems can show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vilbench.metrics.bootstrap import Bootstrap, Floats
+
+
+class Comparison(NamedTuple):
+    """Paired comparison of columns, each of shape `[n_columns]`.
+
+    Attributes:
+        delta: Mean of the differences.
+        low: Lower end of the 95 % interval of the delta.
+        high: Upper end.
+        p_value: Two-sided p-value of "no difference", above 0.
+    """
+
+    delta: Floats
+    low: Floats
+    high: Floats
+    p_value: Floats
+
+
+def compare(a: ArrayLike, b: ArrayLike, bootstrap: Bootstrap) -> Comparison:
+    """Compares columns of per-problem accuracies, problem by problem.
+
+    The p-value is that of the exact McNemar test where both columns hold only 0 and 1
+    (one certain pick per problem), else that of the paired bootstrap.
+
+    Args:
+        a: Accuracies, `[n_problems, n_columns]`.
+        b: What they are compared with, in the same shape or as a single column.
+        bootstrap: Resamples of these problems.
+
+    Raises:
+        ValueError: A shape is another, or a value is NaN or infinite.
+    """
+    delta, low, high = bootstrap.paired_interval(a, b)
+    p_value = bootstrap.paired_p_value(a, b)
+    one = np.asarray(a, dtype=np.float64)
+    other = np.broadcast_to(np.asarray(b, dtype=np.float64), one.shape)
+    binary = (np.isin(one, (0.0, 1.0)) & np.isin(other, (0.0, 1.0))).all(axis=0)
+    for column in np.flatnonzero(binary):
+        gained = int((one[:, column] > other[:, column]).sum())
+        lost = int((one[:, column] < other[:, column]).sum())
+        p_value[column] = exact_mcnemar(gained, lost)
+    return Comparison(delta, low, high, p_value)
+
+
+def exact_mcnemar(b: int, c: int) -> float:
+    """Two-sided p-value of the exact McNemar test.
+
+    Args:
+        b: Problems that only the first method got right.
+        c: Problems that only the second one got right.
+
+    Raises:
+        ValueError: A count is negative.
+    """
+    if b < 0 or c < 0:
+        raise ValueError(f"counts cannot be negative: {b} and {c}")
+    # The binomial tail itself: `scipy.stats.binomtest` is the same number, but importing
+    # `scipy.stats` takes a second.
+    from scipy.special import bdtr
+
+    return min(1.0, 2.0 * float(bdtr(min(b, c), b + c, 0.5)))
+
+
+def minimal_detectable_delta(
+    differences: Sequence[float],
+    *,
+    n: int | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> float | None:
+    """Smallest mean of paired differences that a two-sided test finds with this power.
+
+    `(z(1 - alpha / 2) + z(power)) * s / sqrt(n)` with the standard deviation `s` of the
+    differences: the normal approximation. None where they show no spread (fewer than two,
+    or all equal).
+
+    Args:
+        differences: Per-problem differences, which tell the spread.
+        n: Problems of the test that is planned; those at hand by default.
+        power: Probability that a difference of this size is found.
+        alpha: Level of the test.
+
+    Raises:
+        ValueError: `n`, `power` or `alpha` is out of range, or a difference is not finite.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("a difference is NaN or infinite")
+    problems = len(values) if n is None else n
+    if not (0 < power < 1 and 0 < alpha < 1) or (n is not None and n < 1):
+        raise ValueError(f"unusable plan: n={n}, power={power}, alpha={alpha}")
+    if len(values) < 2 or values.min() == values.max():
+        return None
+    from scipy.special import ndtri
+
+    quantiles = float(ndtri(1 - alpha / 2)) + float(ndtri(power))
+    return quantiles * float(values.std(ddof=1)) / math.sqrt(problems)
+
+
+def recovered_share(best_of_n: float, cot: float, oracle: float) -> float | None:
+    """How much of the way from `cot` to `oracle` a selection goes; 0 none, 1 all of it.
+
+    Negative for a selection worse than `cot`. None where there is no way to go.
+    """
+    if math.isclose(oracle, cot, rel_tol=0, abs_tol=1e-12):
+        return None
+    return (best_of_n - cot) / (oracle - cot)

@@ -1,0 +1,81 @@
+"""Which problems and solutions of a run the report shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from vilbench.evaluate.analysis import Plan
+from vilbench.evaluate.pools import Pools
+from vilbench.report.exhibit import Exhibit
+from vilbench.selection import pick
+from vilbench.store.records import ScoreRef
+from vilbench.store.run import Run
+from vilbench.types import Solution, StepScores
+
+PROBLEMS = 12
+SOLUTIONS = 4
+
+
+def gallery(run: Run, plan: Plan, problems: int = PROBLEMS) -> list[Exhibit]:
+    """Problems from all sources in turn, those first whose pools hold right and wrong ones."""
+    pools = Pools.of(run.problems(), run.solutions(plan.sample_key), plan.n)
+    values = {scorer.name: run.scores(plan.keys[scorer.name]) for scorer in plan.scorers}
+    picks = _picks(pools, plan, values)
+    exhibits = []
+    for place in _chosen(pools, problems):
+        shown = _shown(pools.solutions[place], picks[place])
+        scores = [
+            values[scorer.name].get(ScoreRef(one.problem_id, one.index))
+            for one in shown
+            for scorer in plan.scorers
+        ]
+        exhibits.append(
+            Exhibit(
+                problem=pools.problems[place],
+                solutions=shown,
+                scores=tuple(score for score in scores if score is not None),
+                picks=picks[place],
+            )
+        )
+    return exhibits
+
+
+def _picks(
+    pools: Pools, plan: Plan, values: Mapping[str, Mapping[ScoreRef, StepScores]]
+) -> list[dict[str, int]]:
+    """Method -> picked index, for each problem; ties fall by the problem's place."""
+    picks: list[dict[str, int]] = [{} for _ in pools.problems]
+    for scorer in plan.scorers:
+        for method in scorer.methods():
+            scores = pools.scores(scorer, method.partition("/")[2], values[scorer.name])
+            for place, pool in enumerate(scores):
+                best = pick(pool, tie_seed=place)
+                if best is not None:
+                    picks[place][method] = best
+    return picks
+
+
+def _chosen(pools: Pools, count: int) -> list[int]:
+    """Places of the problems to show: sources take turns, open questions come first."""
+    by_source: dict[str, list[int]] = {}
+    for place, problem in enumerate(pools.problems):
+        by_source.setdefault(problem.source, []).append(place)
+
+    def settled(place: int) -> bool:
+        return len({one.verdict == "correct" for one in pools.solutions[place]}) < 2
+
+    queues = [sorted(places, key=settled) for places in by_source.values()]
+    turns = [queue[turn] for turn in range(count) for queue in queues if turn < len(queue)]
+    return turns[:count]
+
+
+def _shown(pool: Sequence[Solution], picks: Mapping[str, int]) -> tuple[Solution, ...]:
+    """The most picked solutions, then a right and a wrong one, no text twice."""
+    wanted = [index for index, _ in Counter(picks.values()).most_common(2)]
+    for right in (True, False):
+        wanted += [one.index for one in pool if (one.verdict == "correct") == right][:2]
+    shown: dict[str, Solution] = {}
+    for index in wanted:
+        shown.setdefault(pool[index].text, pool[index])
+    return tuple(sorted(list(shown.values())[:SOLUTIONS], key=lambda one: one.index))

@@ -1,0 +1,130 @@
+"""A stored run as one HTML file that loads nothing, runs nothing and shows everything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from vilbench.evaluate.results import Results
+from vilbench.report import numerals
+from vilbench.report.exhibit import COLOURS, Exhibit, display
+from vilbench.report.figures import Figures
+from vilbench.report.findings import ALL, Findings, sign
+from vilbench.report.text import name, visible
+
+_JOINTS = re.compile(r"(?<=[/:])")
+_REJECTED_SHOWN = 50
+_REJECTED_LIMIT = 300
+_COMMAND_LIMIT = 2_000
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What it takes to have the run again.
+
+    Attributes:
+        command: The exact command line.
+        versions: Package -> version, also datasets and checkpoints with their revisions.
+        created: When the run was made, in words or ISO 8601; "" leaves it out.
+    """
+
+    command: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+
+
+def render(
+    results: Results, gallery: Sequence[Exhibit], provenance: Provenance | None = None
+) -> str:
+    """The report of a run as one self-contained HTML document.
+
+    The page needs no script and no network; its policy forbids both. Text of models and
+    datasets is shown as text, invisible characters included. An image that cannot be read
+    is named as such and does not stop the page.
+
+    Args:
+        results: What the run has shown.
+        gallery: Problems to show with their solutions, in this order; about a dozen.
+        provenance: How to have the run again; None says that it is not recorded.
+    """
+    found = Findings(results)
+    style = _style()
+    histograms = {h.scorer: h for h in results.histograms}
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            results=results,
+            found=found,
+            figures=Figures(found),
+            exhibits=[display(e, results.scorers, histograms) for e in gallery],
+            provenance=provenance,
+            style=Markup(style),  # noqa: S704 - our own file
+            policy=policy(style),
+            colours=range(COLOURS),
+            rejected=results.rejected[:_REJECTED_SHOWN],
+            rejected_left_out=max(0, len(results.rejected) - _REJECTED_SHOWN),
+            all=ALL,
+        )
+    )
+
+
+def policy(style: str) -> str:
+    """Content security policy of a page whose only style block is `style`."""
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def label(text: str) -> Markup:
+    """A name that may wrap after a slash or a colon before it wraps anywhere else."""
+    return Markup('<span class="name">{}</span>').format(
+        Markup("<wbr>").join(_JOINTS.split(name(text)))
+    )
+
+
+def kept(text: str) -> str:
+    """A sentence whose numbers stay on the line of their unit."""
+    return text.replace(" %", "\u00a0%").replace(" points", "\u00a0points")
+
+
+@cache
+def _style() -> str:
+    return files("vilbench.report").joinpath("page.css").read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("vilbench.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        show=name,
+        label=label,
+        kept=kept,
+        command=lambda text: visible(text, _COMMAND_LIMIT),
+        reason=lambda text: visible(text, _REJECTED_LIMIT),
+        percent=numerals.percent,
+        percent_range=numerals.percent_range,
+        points=numerals.points,
+        points_range=numerals.points_range,
+        p_value=numerals.p_value,
+        auroc=numerals.auroc,
+        count=numerals.count,
+        sign=sign,
+    )
+    return environment

@@ -1,0 +1,83 @@
+"""Images for a page that loads nothing: data URLs of types that every browser draws."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+from vilbench.images import decode
+from vilbench.report.text import visible
+from vilbench.types import Image, ImageError
+
+_MAX_BYTES = 200_000
+_MAX_SIDE = 1024
+_PIXEL_ART_SIDE = 200
+_SHOWN_SIDE = 336
+_MAX_SHOWN_SIDE = 640
+_LOSSLESS_SIDE = 512
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the page shows of one image.
+
+    Attributes:
+        url: Data URL, "" when the image cannot be shown.
+        width: Width on the page in CSS pixels.
+        height: Height on the page in CSS pixels.
+        enlarged: Shown at a whole multiple of its size, with hard pixels.
+        problem: Why it cannot be shown, else "".
+    """
+
+    url: str
+    width: int = 0
+    height: int = 0
+    enlarged: bool = False
+    problem: str = ""
+
+
+def sniff(data: bytes) -> str | None:
+    """Type of encoded bytes by their first bytes: PNG, JPEG, GIF, WEBP, or None."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), None)
+
+
+def picture(image: Image) -> Picture:
+    """The image as a data URL, as a model sees it.
+
+    A small upright RGB file of a type that browsers draw goes in as it is; anything else
+    (rotated, animated, CMYK, transparent, large, another format) is encoded anew, at most
+    1024 pixels a side. All are decoded first, under the package's image limits.
+    """
+    try:
+        data = image.read()
+        decoded = decode(data)
+    except ImageError as error:
+        # The message without its place: a page that is passed on names no path.
+        return Picture("", problem=visible(error.message, 200))
+    kind = sniff(data)
+    shown = decoded.image
+    if kind is None or decoded.notes or len(data) > _MAX_BYTES or max(shown.size) > _MAX_SIDE:
+        shown.thumbnail((_MAX_SIDE, _MAX_SIDE))
+        kind = "PNG" if max(shown.size) <= _LOSSLESS_SIDE else "JPEG"
+        buffer = io.BytesIO()
+        shown.save(buffer, kind)
+        data = buffer.getvalue()
+    width, height = shown.size
+    side = max(width, height)
+    whole = max(1, _SHOWN_SIDE // side) if side <= _PIXEL_ART_SIDE else 1
+    factor = whole * min(1.0, _MAX_SHOWN_SIDE / side)
+    return Picture(
+        f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode('ascii')}",
+        max(1, round(width * factor)),
+        max(1, round(height * factor)),
+        whole > 1,
+    )

@@ -1,0 +1,123 @@
+"""Formats: an instruction that asks for steps, with the strategy that reads the reply."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from types import MappingProxyType
+
+from vilbench.steps.splitting import Strategy, split
+from vilbench.types import Image, Problem, ProblemError, Prompt, Span
+
+_IMAGE_MARK = re.compile(r"<image[ _]?(\d{1,2})>")
+
+
+@dataclass(frozen=True)
+class StepFormat:
+    """An instruction that asks for steps, and the strategy that reads the reply.
+
+    Attributes:
+        name: Key in `FORMATS`.
+        version: Raised whenever the instruction changes.
+        instruction: Stands after the question, on its own line.
+        strategy: How replies are split.
+    """
+
+    name: str
+    version: int
+    instruction: str
+    strategy: Strategy
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the instruction, even where the version was forgotten."""
+        text = f"{self.strategy}\n{self.instruction}".encode()
+        return f"{self.name}@{self.version}-{hashlib.sha256(text).hexdigest()[:8]}"
+
+    def split(self, text: str, max_steps: int | None = None) -> tuple[Span, ...]:
+        """Spans of the steps of a reply; see `split`."""
+        return split(text, self.strategy, max_steps)
+
+    def ask(self, problem: Problem) -> Prompt:
+        """The request: `question_parts`, then the instruction on its own line.
+
+        Raises:
+            ProblemError: The problem has more choices than there are letters.
+        """
+        parts = question_parts(problem)
+        newline = "\n" if any(isinstance(part, str) for part in parts) else ""
+        return Prompt(extended(parts, newline + self.instruction))
+
+
+FORMATS: Mapping[str, StepFormat] = MappingProxyType(
+    {
+        item.name: item
+        for item in (
+            StepFormat(
+                name="steps",
+                version=1,
+                instruction=(
+                    "Solve this step by step. Begin each step on a new line with its number, as in"
+                    ' "Step 1:", "Step 2:", and make one observation or one inference in it. Read'
+                    " from the image what the problem needs before you compute. After the last"
+                    ' step write one more line, "Answer:" followed by the final answer alone; when'
+                    " options are given, by the letter of the right option only."
+                ),
+                strategy="marker",
+            ),
+            StepFormat(
+                name="steps-brief",
+                version=1,
+                instruction="Write numbered steps, then the answer.",
+                strategy="marker",
+            ),
+            StepFormat(
+                name="direct",
+                version=1,
+                instruction="Answer with the final answer only.",
+                strategy="blank-line",
+            ),
+        )
+    }
+)
+"""The formats that a recipe can name."""
+
+
+def question_parts(problem: Problem) -> tuple[str | Image, ...]:
+    """The problem as it is shown: images, then question and choices as one text.
+
+    Where the text holds marks `<image 1>` to `<image k>`, the images stand at the first
+    mark of each instead; images without a mark come first, a mark without an image and a
+    repeated mark stay text. Neighbouring parts are never both text. These parts begin
+    every request about the problem, so that its prefix can be shared.
+
+    Raises:
+        ProblemError: The problem has more choices than there are letters.
+    """
+    if len(problem.choices) > len(ascii_uppercase):
+        raise ProblemError(f"more than {len(ascii_uppercase)} choices", field="choices")
+    letters = ascii_uppercase[: len(problem.choices)]
+    options = [f"{a}. {choice}" for a, choice in zip(letters, problem.choices, strict=True)]
+    text = "\n".join([problem.question, *options] if problem.question else options)
+    shown: list[str | Image] = []
+    placed: set[int] = set()
+    end = 0
+    for mark in _IMAGE_MARK.finditer(text):
+        index = int(mark[1]) - 1
+        if 0 <= index < len(problem.images) and index not in placed:
+            placed.add(index)
+            shown += [text[end : mark.start()], problem.images[index]]
+            end = mark.end()
+    shown.append(text[end:])
+    first = [image for index, image in enumerate(problem.images) if index not in placed]
+    return (*first, *(part for part in shown if part != ""))
+
+
+def extended(parts: Sequence[str | Image], text: str) -> tuple[str | Image, ...]:
+    """`parts` with `text` at their end, joined to the last part when that is text."""
+    if parts and isinstance(parts[-1], str):
+        return (*parts[:-1], parts[-1] + text)
+    return (*parts, text)

@@ -1,0 +1,183 @@
+"""The training loop of the embedded models: one stage of it, resumable at any round."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from vilbench.problems.puzzles.puzzle import split_of
+from vilbench.training.embedded.batch import Batch, Collator, hidden_states
+from vilbench.training.embedded.examples import Example
+from vilbench.training.embedded.muon import Muon, split_parameters
+
+ROUND = 8
+"""Batches that are drawn together and sorted by length."""
+
+WARM_UP = 150
+
+Draw = Callable[[random.Random, float], Example]
+"""Draws an example; the float is the share of the stage that is done, in [0, 1)."""
+
+
+class Plan(NamedTuple):
+    """One stage of training.
+
+    Attributes:
+        name: Names its files and its random streams.
+        steps: Optimizer steps, a multiple of `ROUND`.
+        batch_size: Examples per step.
+        rates: Learning rate at the beginning and at the end, a cosine between them.
+        warm_up: Whether the rate rises from zero at first.
+    """
+
+    name: str
+    steps: int
+    batch_size: int
+    rates: tuple[float, float]
+    warm_up: bool
+
+
+def learning_rate(plan: Plan, step: int) -> float:
+    """Rate of a step."""
+    first, last = plan.rates
+    rate = last + (first - last) * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+    return rate * min(1.0, (step + 1) / WARM_UP) if plan.warm_up else rate
+
+
+def train(
+    model: Any,
+    processor: Any,
+    plan: Plan,
+    draw: Draw,
+    folder: Path,
+    say: Callable[[str], None],
+    save_every: int = 25,
+) -> set[str]:
+    """Trains `model` in place; returns the content keys of every example seen.
+
+    State is kept in `folder` every `save_every` rounds and taken up again from there: the
+    stream of a round depends on the plan's name and the round alone, so a resumed training
+    sees what an uninterrupted one would have seen.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    collator = Collator(processor)
+    matrices, rest = split_parameters(model)
+    muon = Muon(matrices)
+    adam = torch.optim.AdamW(rest.values(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
+    state = folder / f"{plan.name}.state.safetensors"
+    first = _restore(state, model, muon, adam, rest)
+    seen: set[str] = set()
+    model.train()
+    losses: dict[str, list[float]] = defaultdict(list)
+    began, sequences = time.perf_counter(), 0
+    for number in range(plan.steps // ROUND):
+        rng = random.Random(f"{plan.name}/{number}")
+        share = number * ROUND / plan.steps
+        examples = [draw(rng, share) for _ in range(ROUND * plan.batch_size)]
+        for example in examples:
+            if split_of(example.content) != "train":
+                raise AssertionError(f"an example of another split: {example.prompt}")
+        seen.update(example.content for example in examples)
+        if number < first:
+            continue
+        for place, batch in enumerate(_batches(examples, plan.batch_size, collator, rng)):
+            step = number * ROUND + place
+            loss = _step(model, batch, muon, adam, learning_rate(plan, step))
+            sequences += plan.batch_size
+            for task, value in zip(batch.tasks, loss, strict=True):
+                losses[task].append(value)
+        if number % 5 == 4:
+            speed = sequences / (time.perf_counter() - began)
+            said = {task: round(sum(v[-300:]) / len(v[-300:]), 2) for task, v in losses.items()}
+            words = json.dumps(dict(sorted(said.items())))
+            say(f"{plan.name} step {(number + 1) * ROUND}/{plan.steps} {speed:.0f} seq/s {words}")
+        if number % save_every == save_every - 1:
+            _keep(state, model, muon, adam, rest, number + 1)
+    _keep(state, model, muon, adam, rest, plan.steps // ROUND)
+    return seen
+
+
+def _batches(
+    examples: Sequence[Example], size: int, collator: Collator, rng: random.Random
+) -> list[Batch]:
+    ordered = sorted(examples, key=lambda e: len(str(e.prompt.parts[-1])) + len(e.reply))
+    groups = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    rng.shuffle(groups)
+    return [collator.collate(group) for group in groups]
+
+
+def _step(
+    model: Any, batch: Batch, muon: Muon, adam: torch.optim.AdamW, rate: float
+) -> list[float]:
+    """One update; returns each row's loss in nats per reply."""
+    learn = batch.learn[:, 1:]
+    hidden = hidden_states(model, batch)
+    logits = model.lm_head(hidden[:, :-1][learn])
+    losses = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][learn], reduction="none")
+    losses.mean().backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for group in adam.param_groups:
+        group["lr"] = rate
+    adam.step()
+    muon.step(rate)
+    model.zero_grad(set_to_none=True)
+    rows = torch.arange(len(batch.tasks))[:, None].expand_as(learn)[learn]
+    sums = torch.zeros(len(batch.tasks)).index_add(0, rows, losses.detach())
+    values: list[float] = sums.tolist()
+    return values
+
+
+def _keep(
+    path: Path,
+    model: Any,
+    muon: Muon,
+    adam: torch.optim.AdamW,
+    rest: dict[str, torch.nn.Parameter],
+    rounds: int,
+) -> None:
+    tensors = {f"model/{name}": p.detach() for name, p in model.named_parameters()}
+    tensors |= {f"muon/{name}": buffer for name, buffer in muon.buffers.items()}
+    for name, parameter in rest.items():
+        for key, value in adam.state[parameter].items():
+            tensors[f"adam/{key}/{name}"] = value
+    part = path.with_suffix(".part")
+    save_file(
+        {k: v.contiguous().clone() for k, v in tensors.items()}, part, {"rounds": str(rounds)}
+    )
+    part.replace(path)
+
+
+def _restore(
+    path: Path,
+    model: Any,
+    muon: Muon,
+    adam: torch.optim.AdamW,
+    rest: dict[str, torch.nn.Parameter],
+) -> int:
+    """Rounds that were done already; 0 without a kept state."""
+    if not path.exists():
+        return 0
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        rounds = int(file.metadata()["rounds"])
+    tensors = load_file(path)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model/{name}"])
+        for name, buffer in muon.buffers.items():
+            buffer.copy_(tensors[f"muon/{name}"])
+    for name, parameter in rest.items():
+        adam.state[parameter] = {
+            key: tensors[f"adam/{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+        }
+    return rounds
