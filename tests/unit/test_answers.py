@@ -71,6 +71,11 @@ CHOICE_REPLIES = [
     ("We multiply the sides.\nTherefore the area is 12 cm.", "B"),
     ("<think>A is tempting.</think>\n<answer>B</answer>", "B"),
     ("It is not A, so B.", "B"),
+    ("Answer - B", "B"),
+    ("I would go with B.", "B"),
+    ("Based on the image, the correct choice is:\n\n**B. 12 cm**", "B"),
+    ("**Final Answer**\n\nThe correct option is:\n\\[\n\\boxed{B}\n\\]", "B"),
+    ("The answer is option A or B", None),
     ("A is the right one", "A"),
     ("Answer: A because the sides are short.", "A"),
     ("A rectangle has four sides.", None),
@@ -167,6 +172,8 @@ NUMBER_REPLIES = [
     ("Answer: 12 \\text{ cm}^2", "12"),
     ("Answer: 12 cm²", "12"),
     ("Answer: $\\boxed{12}$", "12"),
+    ("**Final Answer**\n\n\\[\n\\boxed{12}\n\\]", "12"),
+    ("Answer: about ~12.5 km", "12.5"),
     ("So $$\\boxed{\\frac{7}{2}}$$", "3.5"),
     ("\\boxed{3} no, \\boxed{4}", "4"),
     ("Answer: 5 + 7 = 12", "12"),
@@ -212,6 +219,7 @@ def test_number(text: str, number: str) -> None:
         "Answer: 1e999999999",
         "Answer: 2x",
         "Answer: 1.2.3",
+        "Answer: 5'6",
         "Step 1: 3 + 4 = 7.\nStep 2: now 7 +",
         "Step 1: 3 + 4 = 7.\nSo the angle is 4",
         "Step 1: the angle is 30.",
@@ -346,14 +354,14 @@ PROBLEMS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SNIPPETS, PROBLEMS)
 def test_normalize_is_idempotent(answer: str, asked: Problem) -> None:
     normal = normalize(answer, asked)
     assert normalize(normal, asked) == normal
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SNIPPETS.filter(bool), st.sampled_from(["choice", "number", "text"]))
 def test_gold_is_correct(gold: str, kind: AnswerKind) -> None:
     asked = problem(kind, gold, AREAS if kind == "choice" else ())
@@ -361,7 +369,7 @@ def test_gold_is_correct(gold: str, kind: AnswerKind) -> None:
     assert grade(normalize(gold, asked), asked) == "correct"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SNIPPETS, PROBLEMS)
 def test_read_agrees_with_its_parts(text: str, asked: Problem) -> None:
     reading = read(text, asked)
@@ -400,5 +408,5 @@ def test_long_replies_are_quick(pattern: str) -> None:
     start = time.process_time()
     for asked in (CHOICE, NUMBER, TEXT):
         read(text, asked)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 2  # a third of a second on an idle core
     assert worded(worded(text)) == worded(text)

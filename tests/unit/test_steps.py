@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -128,6 +129,7 @@ def test_marker(text: str, steps: list[str]) -> None:
         ("One.\n\n\n  Two.\nMore.\n \nThree.", ["One.", "Two.\nMore.", "Three."]),
         ("One.\n\nTwo.\n\nAnswer: 12", ["One.", "Two.\n\nAnswer: 12"]),
         ("One.\n\nTwo.\n\n**Final Answer:**\n\n12", ["One.", "Two.\n\n**Final Answer:**\n\n12"]),
+        ("One.\n\n**Final Answer**\n\n\\[\n12\n\\]", ["One.\n\n**Final Answer**\n\n\\[\n12\n\\]"]),
         ("One.\n\nTwo.\n\n$$\\boxed{12}$$", ["One.", "Two.\n\n$$\\boxed{12}$$"]),
         ("One.\n\nSo the answer is 12.", ["One.\n\nSo the answer is 12."]),
         ("Answer: 12\n\nIt is 3 by 4.", ["Answer: 12", "It is 3 by 4."]),
@@ -182,6 +184,8 @@ def test_newline(text: str, steps: list[str]) -> None:
             "First. We have:\n- a. B\n- c. D\n\nLast.",
             ["First.", "We have:\n- a. B\n- c. D", "Last."],
         ),
+        ("It is 3.\n\nAnswer: 3", ["It is 3.\n\nAnswer: 3"]),
+        ("One. It is 3.\n**Final Answer:** B", ["One.", "It is 3.\n**Final Answer:** B"]),
         ("甲是三。乙是四。", ["甲是三。", "乙是四。"]),
         ("Wait... Then go.", ["Wait...", "Then go."]),
     ],
@@ -282,7 +286,7 @@ ANY = st.sampled_from(STRATEGIES)
 LIMIT = st.none() | st.integers(1, 4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, ANY, LIMIT)
 def test_spans_are_sound(text: str, strategy: Strategy, limit: int | None) -> None:
     spans = split(text, strategy, limit)
@@ -303,7 +307,7 @@ def test_spans_are_sound(text: str, strategy: Strategy, limit: int | None) -> No
         assert line.strip() == "" or line.strip()[0] in "#*" or line.strip()[-1] in ":："
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, ANY)
 def test_merging_all_spans_from_first_to_last(text: str, strategy: Strategy) -> None:
     spans = split(text, strategy)
@@ -311,7 +315,7 @@ def test_merging_all_spans_from_first_to_last(text: str, strategy: Strategy) -> 
     assert merged == (((spans[0].start, spans[-1].end),) if spans else ())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     TEXTS.filter(lambda text: "`" not in text and "~" not in text),
     TEXTS.filter(lambda text: "`" not in text and "~" not in text),
@@ -379,7 +383,7 @@ def test_long_texts_are_quick(pattern: str, strategy: Strategy) -> None:
     text = (pattern * 100_000)[:100_000]
     start = time.process_time()
     split(text, strategy)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 2  # a third of a second on an idle core
 
 
 def test_control_and_bidi_characters_are_text() -> None:
@@ -455,9 +459,7 @@ def test_instruction_without_a_question_or_after_an_image() -> None:
 def test_ask_extends_question_parts(question: str, choices: list[str], images: int) -> None:
     asked = problem(question, tuple(choices), images)
     parts = question_parts(asked)
-    assert not any(
-        isinstance(a, str) and isinstance(b, str) for a, b in zip(parts, parts[1:], strict=False)
-    )
+    assert not any(isinstance(a, str) and isinstance(b, str) for a, b in pairwise(parts))
     assert sorted(part.digest for part in parts if isinstance(part, Image)) == sorted(
         shown.digest for shown in asked.images
     )

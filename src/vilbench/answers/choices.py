@@ -11,6 +11,7 @@ from vilbench.answers.wording import worded
 
 _ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
 _SEVERAL = re.compile(
+    r"(?:^|\b(?:[Oo]ptions?|[Cc]hoices?|is|are|[Ee]ither|[Bb]oth)\s)"
     r"[(\[]?[A-Z][)\]]?(?:\s*[,/&]\s*(?:and\s|or\s)?|\s+(?:and|or)\s+)[(\[]?[A-Z](?![\w'’]|\s[a-z])"
 )
 _LEADING = re.compile(
@@ -23,7 +24,7 @@ _NAMED = re.compile(
 )
 _IN_PARENTHESES = re.compile(r"(?<![\w)])[(\[]([A-Z])[)\]](?!\w)")
 _AFTER_VERB = re.compile(
-    r"\b(not\s)?(?:is|be|choose|pick|select|therefore|thus|so|hence)[,:]?\s(not\s)?[\"']?([A-Z])"
+    r"\b(not\s)?(?:is|be|choose|pick|select|with|therefore|thus|so|hence)[,:]?\s(not\s)?[\"']?([A-Z])"
     r"(?=[\"']?(?:[.,;:!?)]|\s*$|\s(?:because|since|as|which)\b))",
 )
 
@@ -44,7 +45,7 @@ def lettered(phrase: str, choices: Sequence[str]) -> str | None:
     if match := _ALONE.fullmatch(phrase):
         letter = match[1].upper()
         return letter if letter in letters else None
-    if _SEVERAL.match(phrase):
+    if _SEVERAL.search(phrase):
         return None
     if match := _LEADING.match(phrase):
         letter = (match[1] or match[2] or match[3]).upper()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
@@ -13,10 +14,12 @@ from vilbench.answers.wording import plain, worded
 from vilbench.types import AnswerKind, Problem, Verdict
 
 _SHORT = 200
+_STATEMENTS = 8
+"""Statements of an answer that are tried, the last first."""
 _LONGEST = 1000
 """Characters of a phrase that are looked at."""
 _ANSWER_LINE = re.compile(
-    r"\banswer[*_ \t]*[:：=]|^[#*_ \t]*(?:the )?(?:final |correct )?answer[*_ \t\r]*$"
+    r"\banswer[*_ \t]*(?:[:：=]|[-–—] )|^[#*_ \t]*(?:the )?(?:final |correct )?answer[*_ \t\r]*$"
     r"|<answer>",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -163,12 +166,18 @@ def _stated(text: str) -> str | None:
 
 
 def _after(text: str, statement: re.Pattern[str]) -> Iterator[str]:
-    """What follows each match, the last first: the rest of its line, else the next line."""
-    for match in reversed(list(statement.finditer(text))):
+    """What follows each match, the last first: the rest of its line, else the next line.
+
+    A line that ends in a colon goes on in the next one.
+    """
+    for match in reversed(deque(statement.finditer(text), maxlen=_STATEMENTS)):
         tail = text[match.end() : match.end() + _LONGEST].lstrip(_DECORATION)
-        phrase = tail.split("\n", 1)[0].split("</answer>", 1)[0].rstrip(_DECORATION)
-        if phrase and not statement.match(phrase):
-            yield phrase
+        lines = [line for line in tail.split("\n") if line.strip(_DECORATION + "\\[]()$")]
+        if not lines or statement.match(lines[0]):
+            continue
+        leads = lines[0].rstrip("*_ \t\r").endswith((":", "："))
+        phrase = " ".join(lines[: 2 if leads else 1])
+        yield phrase.split("</answer>", 1)[0].rstrip(_DECORATION)
 
 
 def _boxed(text: str) -> str | None:

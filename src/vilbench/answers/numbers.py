@@ -12,7 +12,7 @@ from typing import NamedTuple
 _DIGITS = r"\d{1,200}"
 _NUMBER = re.compile(
     rf"""
-    (?<![\w^\\.])(?<!\d[,:])
+    (?<![\w^\\.])(?<!\d[,:'])
     (?P<sign>[-+]\s?)?
     (?:
         (?:(?P<whole>\d{{1,40}})\s)?(?P<over>{_DIGITS})\s?/\s?(?P<under>{_DIGITS})
@@ -22,7 +22,7 @@ _NUMBER = re.compile(
           | \s?(?:×|x|\*|·|\\times|\\cdot)\s?10\s?\^\s?\{{?\s?(?P<power>[-+]?\d{{1,3}})\s?\}}?
         )?
     )
-    (?!\d|[.,:]\d|e[-+]?\d)
+    (?!\d|[.,:']\d|e[-+]?\d)
     """,
     re.VERBOSE | re.IGNORECASE,
 )

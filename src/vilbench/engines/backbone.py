@@ -3,8 +3,7 @@
 The parts are those that transformers gives every image-text-to-text model: image features
 take the places of their placeholder tokens among the embeddings, and the text decoder does
 the rest. Families that add something to this (features in deeper layers, bidirectional
-attention over images, scaled logits) would be computed wrongly, so `Backbone.verify`
-compares with the model's own forward and refuses those that differ.
+attention over images, scaled logits) would be computed wrongly: see `agreement`.
 """
 
 from __future__ import annotations
@@ -62,6 +61,7 @@ class Backbone:
         shape: What its key-value caches are made of.
         context: Most tokens of a sequence.
         vocabulary: V.
+        image_id: The image placeholder's token id.
         counts: Work done so far.
     """
 
@@ -84,7 +84,7 @@ class Backbone:
         self.context = int(getattr(text, "max_position_embeddings", None) or 2**31)
         self.counts = EngineCounts()
         self.vocabulary = int(text.vocab_size)
-        self._image_id = int(image_id)
+        self.image_id = int(image_id)
         self._decoder = model.get_decoder()
         self._embedding = model.get_input_embeddings()
         self._head = model.get_output_embeddings()
@@ -132,7 +132,7 @@ class Backbone:
     def place_images(self, embedded: Tensor, prompt: Encoded) -> None:
         """Puts the image features of `prompt` into its embeddings `[S, W]`, in place."""
         ids = torch.tensor(prompt.ids[: prompt.image_end], device=embedded.device)
-        places = (ids == self._image_id).nonzero()[:, 0]
+        places = (ids == self.image_id).nonzero()[:, 0]
         features = self._features[prompt.images]
         if len(places) != len(features):
             raise CheckpointError(
@@ -153,7 +153,7 @@ class Backbone:
         key = (prompt.ids[:end], prompt.images)
         if key not in self._positions:
             ids = torch.tensor([prompt.ids[:end]])
-            inputs = {**pixels, "mm_token_type_ids": (ids == self._image_id).int()}
+            inputs = {**pixels, "mm_token_type_ids": (ids == self.image_id).int()}
             wanted = inspect.signature(self._rope).parameters
             named = {name: value for name, value in inputs.items() if name in wanted}
             places = self._rope(input_ids=ids, **named)[0][:, 0]

@@ -258,7 +258,9 @@ def _load_processor(folder: Path) -> Any:
 
 def _load_model(folder: Path, precision: torch.dtype) -> Any:
     verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
             str(folder),
@@ -272,6 +274,8 @@ def _load_model(folder: Path, precision: torch.dtype) -> Any:
         raise CheckpointError(f"the model cannot be loaded: {_told(error)}", file=folder) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(map(str, report.get(kind) or ()))
         if keys:

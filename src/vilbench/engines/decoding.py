@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,9 @@ from vilbench.engines.keyvalues import KeyValues
 from vilbench.engines.prefill import Placed, prefill
 from vilbench.engines.prefixes import Stem
 from vilbench.engines.sampler import choose, uniforms
+from vilbench.engines.spelling import TextStream
 from vilbench.engines.tickets import Ticket
-from vilbench.engines.tokens import PromptEncoder, TextStream
+from vilbench.engines.tokens import PromptEncoder
 from vilbench.types import Completion, FinishReason, Sampling, Token, Usage
 
 GROWTH = 64
@@ -232,8 +234,8 @@ class _Batch:
             last = np.repeat([leaf.end - leaf.start - 1 for leaf in chunk.leaves], counts)
             places = torch.tensor(own, device=device)
             index = torch.from_numpy(source).to(device)
-            self._cache.fill_rows(
-                places, chunk.cache, index, max(leaf.end for leaf in chunk.leaves)
+            self._cache.copy_rows(
+                chunk.cache, index, max(leaf.end for leaf in chunk.leaves), places
             )
             if hidden is None:
                 hidden = chunk.hidden.new_empty((len(self.rows), chunk.hidden.shape[-1]))
@@ -312,7 +314,7 @@ class _Batch:
         self._sampled, self._taken = self._sampled[keep], self._taken[keep]
         self._temperature, self._top_p = self._temperature[index], self._top_p[index]
 
-    def _take(self, k: int) -> None:
+    def _take(self, k: np.signedinteger[Any]) -> None:
         """Moves row `k`'s tokens to its own list."""
         self.rows[k].ids += self._sampled[k, self._taken[k] : self._steps].tolist()
         self._taken[k] = self._steps

@@ -107,22 +107,18 @@ class KeyValues(Cache):  # type: ignore[misc] # transformers is untyped here
         buffers = [buffer[begin:end] for buffer in self._buffers]
         return KeyValues(self.shape, end - begin, self.capacity, buffers=buffers)
 
-    def copy_rows(self, source: KeyValues, rows: Tensor, begin: int, length: int) -> None:
-        """Fills own rows from `begin` with `source`'s `rows`, their first `length` tokens."""
-        end = begin + len(rows)
-        for own, other in zip(self._buffers, source._buffers, strict=True):
-            own[begin:end, :, :length] = other[rows, :, :length]
-
-    def fill_rows(self, own_rows: Tensor, source: KeyValues, rows: Tensor, length: int) -> None:
-        """Fills `own_rows` with `source`'s `rows`, their first `length` tokens."""
+    def copy_rows(
+        self, source: KeyValues, rows: Tensor, length: int, into: Tensor | None = None
+    ) -> None:
+        """Takes the first `length` tokens of `source`'s `rows` into own rows (all when None)."""
+        own_rows = self._row_index if into is None else into
         for own, other in zip(self._buffers, source._buffers, strict=True):
             own[own_rows, :, :length] = other[rows, :, :length]
 
-    def resized(self, rows: Tensor | None, length: int, capacity: int) -> KeyValues:
-        """A cache of the chosen rows (all when None) and the first `length` tokens."""
-        chosen = self._row_index if rows is None else rows
-        copy = KeyValues(self.shape, len(chosen), capacity)
-        copy.copy_rows(self, chosen, 0, length)
+    def resized(self, rows: Tensor, length: int, capacity: int) -> KeyValues:
+        """A cache of the chosen rows, of their first `length` tokens."""
+        copy = KeyValues(self.shape, len(rows), capacity)
+        copy.copy_rows(self, rows, length)
         return copy
 
     def get_seq_length(self, layer_idx: int = 0) -> int:

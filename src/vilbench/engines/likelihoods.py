@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -69,7 +70,9 @@ def _logprobs(
     backbone: Backbone, chunk: Chunk, pairs: Sequence[tuple[Reply, int]]
 ) -> list[list[float]]:
     """Natural-log probabilities of each reply's tokens; `pairs` hold the leaf's number too."""
-    states, targets, counts = [], [], []
+    states: list[Tensor] = []
+    targets: list[int] = []
+    counts: list[int] = []
     for reply, k in pairs:
         leaf = chunk.leaves[k]
         begin = len(reply.prompt.encoded.ids) - 1 - leaf.start
@@ -78,8 +81,9 @@ def _logprobs(
         counts.append(len(reply.pieces.ids))
     if not states:
         return []
-    flat = _gather(backbone, torch.cat(states), targets)
-    return [part.tolist() for part in flat.split(counts)]
+    flat: list[float] = _gather(backbone, torch.cat(states), targets).tolist()
+    ends = list(accumulate(counts))
+    return [flat[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
 def _gather(backbone: Backbone, hidden: Tensor, targets: Sequence[int]) -> Tensor:
@@ -87,8 +91,8 @@ def _gather(backbone: Backbone, hidden: Tensor, targets: Sequence[int]) -> Tenso
     wanted = torch.tensor(targets, device=hidden.device)
     rows = max(1, _LOGITS // backbone.vocabulary)
     parts = []
-    for states, ids in zip(hidden.split(rows), wanted.split(rows), strict=True):
-        logits = backbone.logits(states)
-        own = logits.gather(1, ids[:, None])[:, 0]
+    for begin in range(0, len(targets), rows):
+        logits = backbone.logits(hidden[begin : begin + rows])
+        own = logits.gather(1, wanted[begin : begin + rows, None])[:, 0]
         parts.append(own - logits.logsumexp(-1))
     return torch.cat(parts).double().cpu()

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self
 
 import torch
 
 from vilbench.engines import checkpoint
+from vilbench.engines.agreement import PROVEN, check_agreement
 from vilbench.engines.backbone import Backbone, EngineCounts
+from vilbench.engines.batches import Piece, cut, parts_of
 from vilbench.engines.decoding import Row, decode_rows
 from vilbench.engines.likelihoods import Reply, score_replies
 from vilbench.engines.prefill import Placed
@@ -31,25 +33,6 @@ _CPU_CACHE_BYTES = 256 << 20
 _GPU_CACHE_SHARE = 0.25
 _GATHER_S = 0.002
 """How long the worker waits for one more request before it begins."""
-
-
-class _Work(Protocol):
-    """A row to be sampled or a reply to be scored."""
-
-    @property
-    def ticket(self) -> Ticket[Any]: ...
-    @property
-    def place(self) -> int: ...
-    @property
-    def prompt(self) -> Placed: ...
-    @property
-    def length(self) -> int: ...
-    @property
-    def room(self) -> int: ...
-    def restart(self) -> None: ...
-
-
-_Piece = TypeVar("_Piece", bound=_Work)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +73,10 @@ class LocalEngine:
         self._ends = loaded.end_ids
         self._encoder = PromptEncoder(loaded.processor)
         self._backbone = Backbone(loaded.model)
+        if loaded.model.config.model_type not in PROVEN:
+            with torch.inference_mode():
+                check_agreement(self._backbone, self._encoder)
+            self._backbone.counts = EngineCounts()
         self._budget = max_batch_tokens or _default_budget(self._backbone)
         self._queue: list[_Request] = []
         self._running: list[_Request] = []
@@ -254,11 +241,11 @@ class LocalEngine:
                         replies.append(piece)
             except Exception as error:
                 request.ticket.fail(error)
-        for batch in _cut(replies, self._budget):
+        for batch in cut(replies, self._budget):
             self._run(batch, self._score)
         while rows:
             left: list[Row] = []
-            for row_batch in _cut(rows, self._budget):
+            for row_batch in cut(rows, self._budget):
                 left += self._run(row_batch, self._decode)
             rows = left
 
@@ -270,8 +257,8 @@ class LocalEngine:
         return decode_rows(self._backbone, self._encoder, rows, self._ends, self._budget)
 
     def _run(
-        self, batch: Sequence[_Piece], run: Callable[[Sequence[_Piece]], list[_Piece]]
-    ) -> list[_Piece]:
+        self, batch: Sequence[Piece], run: Callable[[Sequence[Piece]], list[Piece]]
+    ) -> list[Piece]:
         """Runs a batch; what must be run again. An error stays with the request it is of."""
         todo = [w for w in batch if w.ticket.wanted and not w.ticket.is_delivered(w.place)]
         if not todo:
@@ -281,7 +268,7 @@ class LocalEngine:
             self._backbone.encode_images({p.encoded.images: p.pixels for p in prompts if p.pixels})
             return run(todo)
         except Exception as error:
-            parts = _parts(todo, error)
+            parts = parts_of(todo, error)
             if len(parts) == 1:
                 todo[0].ticket.fail(error)
                 return []
@@ -289,43 +276,6 @@ class LocalEngine:
         for work in todo:
             work.restart()
         return [work for part in parts for work in self._run(part, run)]
-
-
-def _parts(batch: list[_Piece], error: Exception) -> list[list[_Piece]]:
-    """How to run a failed batch again: in halves if memory ran out, else by request."""
-    exhausted = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
-    )
-    if exhausted and len(batch) > 1:
-        return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-    by_ticket: dict[int, list[_Piece]] = {}
-    for work in batch:
-        by_ticket.setdefault(id(work.ticket), []).append(work)
-    return list(by_ticket.values())
-
-
-def _cut(batch: Sequence[_Piece], budget: int) -> Iterator[list[_Piece]]:
-    """Batches of work of like length under a budget; what shares a beginning stays together."""
-    groups: dict[object, list[_Piece]] = {}
-    for work in batch:
-        encoded = work.prompt.encoded
-        groups.setdefault((encoded.images, encoded.ids[: encoded.image_end]), []).append(work)
-    ordered = sorted(groups.values(), key=lambda group: max(w.length for w in group))
-    part: list[_Piece] = []
-    width = 0
-    for group in ordered:
-        widest = max(work.length + work.room for work in group)
-        if part and (len(part) + len(group)) * max(width, widest) > budget:
-            yield part
-            part, width = [], 0
-        for work in sorted(group, key=lambda w: w.length):
-            width = max(width, work.length + work.room)
-            if part and (len(part) + 1) * width > budget:
-                yield part
-                part, width = [], work.length + work.room
-            part.append(work)
-    if part:
-        yield part
 
 
 def _default_budget(backbone: Backbone) -> int:

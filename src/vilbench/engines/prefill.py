@@ -87,7 +87,7 @@ def prefill(
                 parents = [rows_above[segment.parent or 0] for segment in segments]
                 reach = max(segment.start for segment in segments)
                 index = torch.tensor(parents, device=backbone.shape.device)
-                cache.copy_rows(above, index, 0, reach)
+                cache.copy_rows(above, index, reach)
             hidden = _forward(backbone, prompts, stems, segments, cache)
             leaves = [
                 Leaf(segment.stem, row, segment.start, segment.end)

@@ -9,7 +9,6 @@ tokenize), because a text is encoded together with the template's plain text aro
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 import threading
@@ -20,8 +19,8 @@ from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
+from vilbench.engines.spelling import TextStream, byte_table
 from vilbench.images import decode
 from vilbench.types import CheckpointError, EngineError, Image, Prompt
 
@@ -80,13 +79,14 @@ class PromptEncoder:
 
     def __init__(self, processor: Any, *, remember: int = 256) -> None:
         self._processor = processor
-        self._tokenizer = getattr(processor, "tokenizer", None)
-        if not getattr(self._tokenizer, "is_fast", False):
+        tokenizer: Any = getattr(processor, "tokenizer", None)
+        if not getattr(tokenizer, "is_fast", False):
             raise CheckpointError("a fast tokenizer is needed", file="tokenizer.json")
+        self._tokenizer = tokenizer
         if not isinstance(getattr(processor, "chat_template", None), str):
             raise CheckpointError("there is no chat template", file="chat_template.jinja")
         self._plain = _without_control_tokens(self._tokenizer.backend_tokenizer)
-        self._table = _byte_table(self._tokenizer)
+        self._table = byte_table(self._tokenizer)
         self._mark = self._choose_mark()
         self._control = _control_pattern(self._tokenizer, self._mark)
         self._mark_id = int(self._tokenizer.convert_tokens_to_ids(self._mark))
@@ -241,8 +241,9 @@ class PromptEncoder:
         """Ids of a string of control tokens, with the images' placeholders expanded."""
         bos = self._tokenizer.bos_token
         special = not (bos and control.startswith(bos))
+        ids: list[int]
         if not images:
-            ids: list[int] = self._tokenizer(control, add_special_tokens=special)["input_ids"]
+            ids = self._tokenizer(control, add_special_tokens=special)["input_ids"]
             return ids
         inputs = self._processor(
             text=[control],
@@ -266,7 +267,8 @@ class PromptEncoder:
         try:
             alone = self._template([system], reply=False)
             both = self._template([system, user])
-        except Exception:  # noqa: BLE001 - templates raise what they like about roles
+        except Exception:
+            # Templates raise what they like about roles that they do not know.
             return bare
         turn = both[len(alone) :]
         if not both.startswith(alone) or not bare.endswith(turn):
@@ -295,34 +297,6 @@ class PromptEncoder:
         raise CheckpointError("there is no special token to spare", file="tokenizer_config.json")
 
 
-class TextStream:
-    """Text of sampled ids as they come; what is not yet a whole character is held back."""
-
-    def __init__(self, tokenizer: Tokenizer, table: list[bytes] | None) -> None:
-        self._tokenizer = tokenizer
-        self._table = table
-        self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._stream = DecodeStream(skip_special_tokens=True)
-        self._ids: list[int] = []
-        self._said = 0
-
-    def step(self, token: int) -> str:
-        """What `token` adds to the text; control tokens add nothing."""
-        if self._table is not None:
-            # Models round their vocabulary up: ids past the tokenizer's spell nothing.
-            return self._bytes.decode(self._table[token] if token < len(self._table) else b"")
-        self._ids.append(token)
-        piece = self._stream.step(self._tokenizer, token) or ""
-        self._said += len(piece)
-        return piece
-
-    def end(self) -> str:
-        """What is still held back, invalid bytes as U+FFFD."""
-        if self._table is not None:
-            return self._bytes.decode(b"", final=True)
-        return self._tokenizer.decode(self._ids, skip_special_tokens=True)[self._said :]
-
-
 def _put(cache: OrderedDict[Any, Any], key: Any, value: Any, size: int) -> None:
     cache[key] = value
     while len(cache) > size:
@@ -349,27 +323,3 @@ def _without_control_tokens(backend: Tokenizer) -> Tokenizer:
     state["added_tokens"] = [t for t in state["added_tokens"] if t["content"].isspace()]
     state["post_processor"] = state["truncation"] = state["padding"] = None
     return Tokenizer.from_str(json.dumps(state))
-
-
-def _byte_table(tokenizer: Any) -> list[bytes] | None:
-    """Bytes by token id for a byte-level BPE, None for other kinds.
-
-    Byte-level vocabularies write the 188 printable Latin-1 bytes as themselves and the
-    others as U+0100 onwards, in order (Radford et al., 2019, GPT-2).
-    """
-    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"]
-    if not decoder or decoder["type"] != "ByteLevel":
-        return None
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    table = {chr(byte): byte for byte in printable}
-    table |= {chr(256 + k): byte for k, byte in enumerate(others)}
-    vocabulary = tokenizer.get_vocab()
-    added = tokenizer.added_tokens_decoder
-    texts = [b""] * (1 + max(vocabulary.values()))
-    for piece, index in vocabulary.items():
-        if index in added:
-            texts[index] = b"" if added[index].special else piece.encode()
-        else:
-            texts[index] = bytes(table[character] for character in piece)
-    return texts

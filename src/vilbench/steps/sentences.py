@@ -27,13 +27,15 @@ _LETTER_NOUN = re.compile(
 
 
 def sentences(text: str) -> Iterator[int]:
-    """Positions after which a new sentence begins."""
+    """Positions of the first characters of sentences."""
     for match in _SENTENCE_END.finditer(text):
         start, end = match.span()
+        window = text[end : end + 64]
+        follows = window.lstrip()
+        opening = end + len(window) - len(follows)
         if match[0][0] in "。！？":
-            yield end
+            yield opening
             continue
-        follows = text[end : end + 64].lstrip()
         if not follows or follows[0].islower():
             continue
         # "5! = 120" and "3. * 2" go on; "**So" opens.
@@ -41,7 +43,7 @@ def sentences(text: str) -> Iterator[int]:
             continue
         if match[0].rstrip("\"'”’)]*_") == "." and _abbreviates(text, start, follows):
             continue
-        yield end
+        yield opening
 
 
 def _abbreviates(text: str, dot: int, follows: str) -> bool:

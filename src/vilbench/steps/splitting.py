@@ -16,8 +16,8 @@ Strategy = Literal["marker", "blank-line", "newline", "sentence"]
 
 _ANSWER = re.compile(
     r"(?:(?:so|thus|therefore|hence|and)\b,?\s{1,4})?(?:the\s{1,4})?(?:(?:final|correct)\s{1,4})?"
-    r"answer\b(?:\s{0,4}(?:is\b|[:：=])|\W*$)|(?:\$+|\\[\[(])?\s*\\boxed\b",
-    re.IGNORECASE,
+    r"answer\b(?:[*_\s]{0,4}(?:is\b|[:：=])|[*_]*\s*?$)|(?:\$+|\\[\[(])?\s*\\boxed\b",
+    re.IGNORECASE | re.MULTILINE,
 )
 _DECORATION = "#*_> \t\r\n"
 

@@ -65,9 +65,10 @@ def _picture(canvas: Canvas, kind: str, a: str, b: str, jitter: random.Random) -
     shift = jitter.randint(-16, 16)
     low = SIDE - 6
     if kind == "triangle":
-        canvas.draw.polygon([(64 + shift, 6), (4, low), (SIDE - 4, low)], outline=RULE, width=2)
-        canvas.text(Cell(4, 2), a)
-        canvas.text(Cell(4, 3), b)
+        base = SIDE - 22
+        canvas.draw.polygon([(64 + shift, 6), (12, base), (116, base)], outline=RULE, width=2)
+        canvas.text(Cell(4, 1), a)
+        canvas.text(Cell(4, 4), b)
         canvas.glyphs(59 + shift * 2 // 3, 40, "?", 2, INK)
         return
     if kind == "line":
@@ -76,7 +77,7 @@ def _picture(canvas: Canvas, kind: str, a: str, b: str, jitter: random.Random) -
         canvas.draw.line([64, low, 88 + shift // 2, 8], fill=RULE, width=2)
         canvas.text(Cell(3, 1), a)
         canvas.text(Cell(3, 4), b)
-        canvas.text(Cell(1, 2 if shift < 0 else 3), "?")
+        canvas.glyphs(59 + shift * 3 // 8, 28, "?", 2, INK)
         return
     canvas.draw.ellipse([3, 3, SIDE - 4, SIDE - 4], outline=RULE, width=2)
     canvas.draw.line([64, 64, 64 + shift // 2, 4], fill=RULE, width=2)
@@ -84,4 +85,4 @@ def _picture(canvas: Canvas, kind: str, a: str, b: str, jitter: random.Random) -
     canvas.draw.line([64, 64, SIDE - 12, 98], fill=RULE, width=2)
     canvas.text(Cell(2, 1), a)
     canvas.text(Cell(2, 4), b)
-    canvas.text(Cell(4, 2 if shift < 0 else 3), "?")
+    canvas.glyphs(59, 92, "?", 2, INK)

@@ -100,12 +100,18 @@ class Canvas:
             self.draw.rectangle([x - 3, y - radius, x + 3, y + radius], fill=fill)
 
     def text(self, cell: Cell, text: str) -> None:
-        """Up to two glyphs, twice magnified, in the middle of a cell."""
+        """Up to two glyphs, twice magnified, side by side in the lower half of a cell.
+
+        Each glyph keeps to one quarter of the cell, which is one patch of the embedded
+        models' vision towers.
+        """
         left, top = cell.corner
-        width = len(text) * 12 - 2
-        x = left + (CELL - width) // 2 + self._rng.randint(-1, 1)
-        y = top + (CELL - 14) // 2 + self._rng.randint(-1, 1)
-        self.glyphs(x, y, text, 2, INK)
+        quarter = CELL // 2
+        start = left if len(text) > 1 else left + quarter // 2
+        for number, character in enumerate(text):
+            x = start + number * quarter + 3 + self._rng.randint(-1, 1)
+            y = top + quarter + 1 + self._rng.randint(-1, 1)
+            self.glyphs(x, y, character, 2, INK)
 
     def glyphs(self, x: int, y: int, text: str, scale: int, fill: tuple[int, int, int]) -> None:
         """Glyphs from the upper left pixel on, each 5 x 7 dots of `scale` pixels."""

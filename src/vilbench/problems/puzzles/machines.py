@@ -39,7 +39,7 @@ def draw(rng: random.Random, level: int) -> Scene:
         texts = [str(start)] + [f"{sign}{operand}" for sign, operand in boxes]
         for column in range(1, len(texts) + 1):
             left, top = Cell(row, column).corner
-            canvas.draw.rectangle([left + 1, top + 4, left + 30, top + 27], outline=RULE, width=2)
+            canvas.draw.rectangle([left, top + 12, left + 31, top + 35], outline=RULE)
             if twin == "visual":
                 canvas.text(Cell(row, column), texts[column - 1])
             else:

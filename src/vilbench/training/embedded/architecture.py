@@ -75,6 +75,10 @@ SHAPES: dict[Size, Shape] = {
     "base": Shape(192, 4, 4, 2, 512, 96, 3, 4, 256),
 }
 
+BACKGROUND = 0.96
+"""Mean brightness of a puzzle's paper: blank patches are then near zero, and the first
+layer learns from ink alone."""
+
 INITIAL_SPREAD = 0.06
 ROPE_THETA = 30.0
 """Sequences are short: positions far apart must still look unlike each other."""
@@ -115,6 +119,8 @@ def make_processor(tokenizer: Any) -> QwenVLProcessor:
         merge_size=MERGE,
         temporal_patch_size=2,
         size={"shortest_edge": 64 * 64, "longest_edge": 512 * 512},
+        image_mean=[BACKGROUND] * 3,
+        image_std=[0.25] * 3,
     )
     return QwenVLProcessor(image_processor=images, tokenizer=tokenizer, chat_template=_TEMPLATE)
 

@@ -57,11 +57,11 @@ class Attempt(NamedTuple):
 
 def draw_puzzle(rng: random.Random, seed: int) -> Puzzle:
     """A training puzzle of a random kind and level."""
-    family, twin = rng.choices(KINDS, _WEIGHTS)[0]
+    family, twin = rng.choices(KINDS, WEIGHTS)[0]
     return draw(family, twin, "train", rng.randrange(10**9), seed)
 
 
-_WEIGHTS = [
+WEIGHTS = [
     {"angles": 0.7, "charts": 1.0, "counting": 1.4, "machines": 0.8, "spatial": 2.0}[family]
     * (0.6 if twin == "text" else 1.0)
     for family, twin in KINDS

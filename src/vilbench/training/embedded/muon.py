@@ -21,7 +21,8 @@ class Muon:
     """Optimizer of matrices; `buffers` holds a momentum tensor per parameter name.
 
     Args:
-        parameters: Matrices by name.
+        parameters: Matrices by name; kernels of convolutions count as matrices of one row
+            per output channel.
         momentum: Of the Nesterov average.
         weight_decay: Decoupled.
     """
@@ -39,7 +40,7 @@ class Muon:
         self.buffers = {name: torch.zeros_like(matrix) for name, matrix in parameters.items()}
         shapes: dict[torch.Size, list[str]] = defaultdict(list)
         for name, matrix in parameters.items():
-            shapes[matrix.shape].append(name)
+            shapes[matrix.flatten(1).shape].append(name)
         self._groups = list(shapes.values())
 
     @torch.no_grad()
@@ -53,14 +54,14 @@ class Muon:
                     raise ValueError(f"'{name}' has no gradient")
                 buffer = self.buffers[name]
                 buffer.lerp_(gradient, 1 - self._momentum)
-                directions.append(gradient.lerp(buffer, self._momentum))
+                directions.append(gradient.lerp(buffer, self._momentum).flatten(1))
             updates = orthogonal(torch.stack(directions))
             rows, columns = updates.shape[-2:]
             scale = 0.2 * max(rows, columns) ** 0.5
             for name, update in zip(names, updates, strict=True):
                 matrix = self._parameters[name]
                 matrix.mul_(1 - learning_rate * self._weight_decay)
-                matrix.add_(update, alpha=-learning_rate * scale)
+                matrix.add_(update.view_as(matrix), alpha=-learning_rate * scale)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
@@ -75,11 +76,11 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
 
 
 def split_parameters(
-    model: torch.nn.Module, outside: Sequence[str] = ("embed", "lm_head")
+    model: torch.nn.Module, outside: Sequence[str] = ("embed_tokens", "lm_head")
 ) -> tuple[dict[str, torch.nn.Parameter], dict[str, torch.nn.Parameter]]:
-    """Matrices for Muon, and the rest (vectors, embeddings, heads) for AdamW."""
+    """Matrices for Muon, and the rest (vectors, token embeddings, heads) for AdamW."""
     matrices, rest = {}, {}
     for name, parameter in model.named_parameters():
-        inside = parameter.ndim == 2 and not any(word in name for word in outside)
+        inside = parameter.ndim >= 2 and not any(word in name for word in outside)
         (matrices if inside else rest)[name] = parameter
     return matrices, rest

@@ -10,14 +10,23 @@ on with those among what is judged. Weights are stored in bfloat16.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from vilbench.engines.local import LocalEngine
+from vilbench.problems.puzzles.puzzle import KINDS, Split, draw
+from vilbench.problems.puzzles.puzzle import puzzles as held_out
+from vilbench.problems.puzzles.scene import Twin
 from vilbench.training.embedded.architecture import Size, make_model, make_processor, make_tokenizer
 from vilbench.training.embedded.examples import (
+    FORMAT,
+    WEIGHTS,
     Attempt,
     Example,
     Task,
@@ -28,14 +37,25 @@ from vilbench.training.embedded.examples import (
     solve,
 )
 from vilbench.training.embedded.loop import Plan, train
+from vilbench.types import Sampling
 
 SEED = 20261
 """Names the puzzle sequence that training draws from."""
 
 FIRST: dict[Size, Plan] = {
-    "small": Plan("first-small", 3200, 32, (2e-3, 1e-3), warm_up=True),
-    "base": Plan("first-base", 1600, 32, (2e-3, 1e-3), warm_up=True),
+    "small": Plan("first-small", 2000, 32, (2e-3, 1e-3), warm_up=True),
+    "base": Plan("first-base", 1200, 32, (2e-3, 1e-3), warm_up=True),
 }
+SECOND: dict[Size, Plan] = {
+    "small": Plan("second-small", 1200, 32, (1e-3, 2e-5), warm_up=False),
+    "base": Plan("second-base", 800, 32, (1e-3, 2e-5), warm_up=False),
+}
+
+ATTEMPTED = 1500
+"""Training puzzles that a model attempts between the stages."""
+
+SAMPLES = 4
+"""Its solutions of each."""
 
 
 def processor_for() -> Any:
@@ -61,15 +81,15 @@ def draw_first(rng: random.Random, share: float) -> Example:
     """An example of the first stage: captions fade out, judging fades in."""
     puzzle = draw_puzzle(rng, SEED)
     roll = rng.random()
-    captions = max(0.08, 0.35 - 0.9 * share)
+    captions = max(0.08, 0.45 - 1.1 * share)
     if roll < captions:
         return caption(puzzle, rng) or solve(puzzle, rng)
     if roll < captions + 0.05 + 0.25 * share:
-        return draw_judgement(puzzle_attempt(puzzle, rng), rng)
+        return draw_judgement(made_up(puzzle, rng), rng)
     return solve(puzzle, rng)
 
 
-def puzzle_attempt(puzzle: Any, rng: random.Random) -> Attempt:
+def made_up(puzzle: Any, rng: random.Random) -> Attempt:
     """A gold solution or one with a made-up error."""
     if rng.random() < 0.35:
         return Attempt(puzzle, solve(puzzle, rng).reply)
@@ -81,6 +101,71 @@ def draw_judgement(attempt: Attempt, rng: random.Random) -> Example:
     return judge(attempt, "judge-step" if rng.random() < 0.7 else "judge-whole", rng)
 
 
+def draw_second(attempts: Sequence[Attempt], rng: random.Random) -> Example:
+    """An example of the second stage: more than half of it judges, mostly own solutions."""
+    roll = rng.random()
+    if roll < 0.54:
+        own = rng.random() < 0.65
+        attempt = rng.choice(attempts) if own else made_up(draw_puzzle(rng, SEED), rng)
+        return draw_judgement(attempt, rng)
+    puzzle = draw_puzzle(rng, SEED)
+    if roll < 0.60:
+        return caption(puzzle, rng) or solve(puzzle, rng)
+    return solve(puzzle, rng)
+
+
+class _Kept(NamedTuple):
+    """An attempt as it is kept in a file: the puzzle by its name."""
+
+    family: str
+    twin: Twin
+    number: int
+    text: str
+
+
+def own_attempts(checkpoint: Path, folder: Path, puzzles: int, samples: int) -> list[Attempt]:
+    """Solutions of training puzzles by the checkpoint itself, sampled at temperature 1.
+
+    They are kept in `folder`, and taken from there by a training that goes on.
+    """
+    path = folder / "attempts.json"
+    if not path.exists():
+        kept = asyncio.run(_sample(checkpoint, puzzles, samples))
+        path.write_text(json.dumps(kept), encoding="utf-8")
+    return [
+        Attempt(draw(one.family, one.twin, "train", one.number, SEED), one.text)
+        for one in (_Kept(*row) for row in json.loads(path.read_text(encoding="utf-8")))
+    ]
+
+
+async def _sample(checkpoint: Path, puzzles: int, samples: int) -> list[_Kept]:
+    rng = random.Random("attempts")
+    names = [(*rng.choices(KINDS, WEIGHTS)[0], rng.randrange(10**9)) for _ in range(puzzles)]
+    sampling = Sampling(max_tokens=160)
+    async with LocalEngine(checkpoint) as engine:
+
+        async def solutions(family: str, twin: Twin, number: int) -> list[_Kept]:
+            problem = draw(family, twin, "train", number, SEED).problem
+            completions = await engine.generate(FORMAT.ask(problem), samples, sampling, number)
+            return [_Kept(family, twin, number, one.text) for one in completions]
+
+        found = await asyncio.gather(*(solutions(*name) for name in names))
+    return [one for some in found for one in some]
+
+
+def check_apart(seen: set[str]) -> None:
+    """Holds everything that training has seen against the dev and test puzzles.
+
+    Raises:
+        AssertionError: One of them occurs in training.
+    """
+    splits: tuple[Split, Split] = ("dev", "test")
+    for split in splits:
+        for puzzle in held_out(split, 2000):
+            if puzzle.content in seen:
+                raise AssertionError(f"{puzzle.problem.id} was seen in training")
+
+
 def main() -> None:
     """Trains one size from nothing to the folder that ships."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -88,15 +173,37 @@ def main() -> None:
     parser.add_argument("--size", choices=["small", "base"], required=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    size: Size = arguments.size
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
-    folder: Path = arguments.out / size
+    train_size(arguments.size, arguments.out / arguments.size)
+
+
+def train_size(size: Size, folder: Path) -> None:
+    """Both stages of one size; the result is in `folder / "final"`."""
     processor = processor_for()
     model = make_model(processor.tokenizer, size, seed=SEED)
-    train(model, processor, FIRST[size], draw_first, folder, lambda line: print(line, flush=True))  # noqa: T201
-    model.save_pretrained(folder / "first")
-    processor.save_pretrained(folder / "first")
+    seen = train(model, processor, FIRST[size], draw_first, folder, _say)
+    first = folder / "first"
+    _save(model, processor, first)
+    attempts = own_attempts(first, folder, ATTEMPTED, SAMPLES)
+    _say(f"{size}: {len(attempts)} solutions of its own")
+
+    def draw_judging(rng: random.Random, share: float) -> Example:
+        return draw_second(attempts, rng)
+
+    seen |= train(model, processor, SECOND[size], draw_judging, folder, _say)
+    check_apart(seen)
+    _say(f"{size}: {len(seen)} puzzles seen, none of dev or test among them")
+    _save(model.to(torch.bfloat16), processor, folder / "final")
+
+
+def _save(model: Any, processor: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
