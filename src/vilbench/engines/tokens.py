@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from vilbench.engines.spelling import TextStream, byte_table
 from vilbench.images import decode
-from vilbench.types import CheckpointError, EngineError, Image, Prompt
+from vilbench.types import CheckpointError, EngineError, Image, ImageError, Prompt
 
 Pixels = Mapping[str, torch.Tensor]
 """A model's image inputs by argument name, such as `pixel_values` and `image_grid_thw`."""
@@ -223,8 +223,6 @@ class PromptEncoder:
             )
         images = tuple(part for part in shape if part is not None)
         ids = self._expand("".join(controls), images)
-        if images and self._image_ids.isdisjoint(ids):
-            raise CheckpointError("the chat template drops images", file="chat_template.jinja")
         segments: list[list[int]] = [[]]
         for token in ids:
             if token == self._mark_id:
@@ -245,12 +243,22 @@ class PromptEncoder:
         if not images:
             ids = self._tokenizer(control, add_special_tokens=special)["input_ids"]
             return ids
-        inputs = self._processor(
-            text=[control],
-            images=[[decode(image.read()).image for image in images]],
-            add_special_tokens=special,
-            return_tensors="pt",
-        )
+        shown = control.count(getattr(self._processor, "image_token", None) or "")
+        if shown != len(images):
+            raise CheckpointError(
+                f"the chat template renders {shown} of {len(images)} images",
+                file="chat_template.jinja",
+            )
+        pictures = [decode(image.read()).image for image in images]
+        try:
+            inputs = self._processor(
+                text=[control],
+                images=[pictures],
+                add_special_tokens=special,
+                return_tensors="pt",
+            )
+        except ValueError as error:
+            raise ImageError(f"the model's processor refuses an image: {error}") from error
         pixels = {name: value for name, value in inputs.items() if name not in _NOT_PIXELS}
         _put(self._pixels, images, pixels, self._remember)
         ids = inputs["input_ids"][0].tolist()

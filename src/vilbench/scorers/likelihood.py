@@ -35,10 +35,10 @@ class LikelihoodScorer:
     """A `StepScorer`: the mean log-probability of a step's tokens, natural, at most 0.
 
     The whole solution is scored in one pass, as the reply to the problem, so that each step
-    is told given the problem and the steps before it. A token belongs to the step that its
-    last character is in; the blank that joins it to the word does not count as such where
-    other characters follow. A token outside all steps belongs to none, and a step without a
-    token gets None.
+    is told given the problem and the steps before it. A token belongs to the step that holds
+    its last character that is not blank (a line break often shares a token with the full
+    stop before it), a blank token to the step that holds its last character. A token outside
+    all steps belongs to none, and a step without a token gets None.
 
     Args:
         model: Whose likelihood it is: the solver's own, or another's.
@@ -107,8 +107,8 @@ def step_means(tokens: Sequence[Token], steps: Sequence[Span]) -> tuple[float | 
         waiting.append(token.logprob)
         if not token.text:
             continue
+        last = position + len(token.text.rstrip() or token.text) - 1
         position += len(token.text)
-        last = position - 1
         while step < len(steps) and steps[step].end <= last:
             step += 1
         if step < len(steps) and steps[step].start <= last:

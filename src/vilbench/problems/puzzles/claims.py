@@ -38,30 +38,55 @@ _WORDINGS: dict[Kind, tuple[str, ...]] = {
 WORDINGS = 3
 """Number of wordings of every kind."""
 
-_EQUATION = re.compile(r"(?<![\d.])(-?\d{1,9}) ?([-+*/x×]) ?(\d{1,9}) ?= ?(-?\d{1,9})(?!\d|\.\d)")
+_LONGEST = 2000
+"""Characters of a step that are read; no honest step comes near."""
+
+_OPERATIONS = {"x": "*", "×": "*", "·": "*", "÷": "/"}
+_PLAIN = str.maketrans({"−": "-", "°": "", "`": "", "$": ""})
+_NUMBERS = "one|two|three|four|five|six|seven|eight|nine|ten"
+_MARKER = re.compile(
+    r"(?:[#>•] ?|[-+*] )*+(?:\d{1,3}[.)] )?"
+    rf"(?:step ?#?(?:\d{{1,3}}|{_NUMBERS})(?!\w) ?[:.)–—-]? ?)?",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(r"(?:the )?(?:final )?answer ?(?:is:?|:) ?(.*)", re.IGNORECASE)
+_END = re.compile(r"[.;!] |,? (?=so )|,? and |, (?=the )", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:(?:so|thus|therefore|hence|then|next|first|now|finally|and|I see|I get|we see|we get"
+    r"|we have|this gives),? ){1,4}",
+    re.IGNORECASE,
+)
+_EQUATION = re.compile(
+    r"(-?\d{1,9}) ?([-+*/x×·÷]) ?\(?(-?\d{1,9})\)? ?= ?(-?\d{1,9})", re.IGNORECASE
+)
+# In text that is not understood an equation still counts when it stands alone: no number
+# and no operation beside it that would make it part of a longer one.
+_AMID_TEXT = re.compile(
+    rf"(?<![\w.,()=+*/×·÷-])(?<![\d=+*/x×·÷-] ){_EQUATION.pattern}"
+    r"(?!\w|[.,]\d| ?[-=+*/×·÷%(]| x |[.,]? \d)",
+    re.IGNORECASE,
+)
 _OPTIONS = (
-    re.compile(r"^(?:so )?(?P<key>-?\d{1,9}) is option (?P<value>[A-Z])$"),
-    re.compile(r"^(?:so )?option (?P<value>[A-Z]) (?:says|is) (?P<key>-?\d{1,9})$"),
+    re.compile(r"(?P<key>-?\d{1,9}) is option (?P<value>[A-Z])", re.IGNORECASE),
+    re.compile(r"option (?P<value>[A-Z]) (?:says|is) (?P<key>-?\d{1,9})", re.IGNORECASE),
 )
-_LOOKS = (
-    re.compile(
-        r"^(?:I see )?(?:the )?(?P<key>[a-z][a-zA-Z0-9, ]{0,60}?) is (?P<value>[a-z0-9+*, -]{1,40})$"
-    ),
-    re.compile(r"^(?:the )?(?P<key>[a-z][a-zA-Z0-9, ]{0,60}?): (?P<value>[a-z0-9+*, -]{1,40})$"),
+_LOOK = re.compile(
+    r"(?:the )?(?P<key>[a-z][a-z0-9, ]{0,60}?)(?: is|:) (?P<value>[a-z0-9+*×, -]{1,40})",
+    re.IGNORECASE,
 )
-_MARKER = re.compile(r"^\s*step \d{1,3}:\s*", re.IGNORECASE)
-_ANSWER = re.compile(r"^\s*answer:\s*(.*?)\s*$", re.IGNORECASE)
-_OPERATIONS = {"x": "*", "×": "*"}
 
 
 class Statement(NamedTuple):
-    """What a step's text says: its claims and the final answer, if it gives one.
+    """What a step's text says.
 
-    `opaque` is set when some of the text could not be understood.
+    Attributes:
+        claims: In the order of the text.
+        answers: The final answers that it gives, one for each answer line.
+        opaque: Whether some of the text could not be understood.
     """
 
     claims: tuple[Claim, ...]
-    answer: str | None
+    answers: tuple[str, ...]
     opaque: bool
 
 
@@ -84,34 +109,57 @@ def evaluate(key: str) -> int | None:
 
 
 def read(step: str) -> Statement:
-    """What a step says, whatever its marker and wording."""
+    """What a step says, whatever its marker and wording.
+
+    A claim inside of a longer text counts, but the text beside it stays `opaque`.
+    """
     claims: list[Claim] = []
-    answer: str | None = None
-    opaque = False
-    for line in _MARKER.sub("", step[:2000]).splitlines():
-        given = _ANSWER.match(line)
-        if given:
-            answer = given.group(1).rstrip(".")
-            continue
-        found = _claims(line.strip().rstrip("."))
-        claims.extend(found)
-        opaque = opaque or (bool(line.strip()) and not found)
-    return Statement(tuple(claims), answer, opaque or len(step) > 2000)
+    answers: list[str] = []
+    opaque = len(step) > _LONGEST
+    text = step[:_LONGEST].replace("**", "").replace("__", "").translate(_PLAIN)
+    for line in text.splitlines():
+        rest = " ".join(line.split())
+        rest = rest[_matched(_MARKER, rest) :]
+        while rest := rest[_matched(_LEAD, rest) :]:
+            given = _ANSWER.fullmatch(rest)
+            if given:
+                answers.append(given[1].rstrip("."))
+                break
+            end = _END.search(rest)
+            sentence, rest = (rest[: end.start()], rest[end.end() :]) if end else (rest, "")
+            found, understood = _sentence(sentence.rstrip(".;!"))
+            claims += found
+            opaque = opaque or not understood
+    return Statement(tuple(claims), tuple(answers), opaque)
 
 
-def _claims(line: str) -> list[Claim]:
-    equations = [
-        Claim("equation", f"{a} {_OPERATIONS.get(operation, operation)} {b}", value)
-        for a, operation, b, value in _EQUATION.findall(line)
-    ]
-    if equations:
-        return equations
+def _sentence(said: str) -> tuple[list[Claim], bool]:
+    """The claims of a sentence, and whether they are all that it says."""
+    match = _EQUATION.fullmatch(said)
+    if match:
+        return [_equation(match)], True
     for pattern in _OPTIONS:
-        match = pattern.match(line)
+        match = pattern.fullmatch(said)
         if match:
-            return [Claim("option", match["key"], match["value"])]
-    for pattern in _LOOKS:
-        match = pattern.match(line)
-        if match:
-            return [Claim("look", match["key"], match["value"].strip())]
-    return []
+            return [Claim("option", number(match["key"]), match["value"].upper())], True
+    match = _LOOK.fullmatch(said)
+    if match:
+        return [Claim("look", match["key"], match["value"])], True
+    return [_equation(match) for match in _AMID_TEXT.finditer(said)], False
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> int:
+    """How many characters at the beginning match."""
+    match = pattern.match(text)
+    return match.end() if match else 0
+
+
+def _equation(match: re.Match[str]) -> Claim:
+    a, sign, b, value = match.groups()
+    operation = _OPERATIONS.get(sign.lower(), sign)
+    return Claim("equation", f"{number(a)} {operation} {number(b)}", number(value))
+
+
+def number(digits: str) -> str:
+    """An integer as puzzles write it: no leading zero, ASCII digits."""
+    return str(int(digits))

@@ -97,7 +97,7 @@ def train(
                 losses[task].append(value)
         if number % 5 == 4:
             speed = sequences / (time.perf_counter() - began)
-            said = {task: round(sum(v[-300:]) / len(v[-300:]), 2) for task, v in losses.items()}
+            said = {task: round(sum(v[-100:]) / len(v[-100:]), 2) for task, v in losses.items()}
             words = json.dumps(dict(sorted(said.items())))
             say(f"{plan.name} step {(number + 1) * ROUND}/{plan.steps} {speed:.0f} seq/s {words}")
         if number % save_every == save_every - 1:

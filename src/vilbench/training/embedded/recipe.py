@@ -1,6 +1,7 @@
 """The committed recipe of the embedded checkpoints (`make embedded`).
 
-For each size: a first stage learns to solve and to judge made-up errors; its own solutions
+For each size: captions alone teach the vision tower to see, which the full mixture does not
+(`LOG.md`); a first stage learns to solve and to judge made-up errors; its own solutions
 of training puzzles are then sampled and labelled by the exact checker; a second stage goes
 on with those among what is judged. Weights are stored in bfloat16.
 
@@ -42,14 +43,21 @@ from vilbench.types import Sampling
 SEED = 20261
 """Names the puzzle sequence that training draws from."""
 
+ALIGN: dict[Size, Plan] = {
+    "small": Plan("align-small", 800, 32, (2e-3, 1.5e-3), warm_up=True),
+    "base": Plan("align-base", 600, 32, (2e-3, 1.5e-3), warm_up=True),
+}
 FIRST: dict[Size, Plan] = {
-    "small": Plan("first-small", 2000, 32, (2e-3, 1e-3), warm_up=True),
-    "base": Plan("first-base", 1200, 32, (2e-3, 1e-3), warm_up=True),
+    "small": Plan("first-small", 1504, 32, (1.5e-3, 1e-3), warm_up=False),
+    "base": Plan("first-base", 904, 32, (1.5e-3, 1e-3), warm_up=False),
 }
 SECOND: dict[Size, Plan] = {
     "small": Plan("second-small", 1200, 32, (1e-3, 2e-5), warm_up=False),
-    "base": Plan("second-base", 800, 32, (1e-3, 2e-5), warm_up=False),
+    "base": Plan("second-base", 704, 32, (1e-3, 2e-5), warm_up=False),
 }
+
+CAPTIONS = 0.15
+"""Share of captions while the model learns to solve."""
 
 ATTEMPTED = 1500
 """Training puzzles that a model attempts between the stages."""
@@ -77,14 +85,24 @@ def processor_for() -> Any:
     return make_processor(make_tokenizer(texts))
 
 
+def draw_align(rng: random.Random, share: float) -> Example:
+    """An example of the stage before: what is in the picture, and nothing else."""
+    while True:
+        family, twin = rng.choices(KINDS, WEIGHTS)[0]
+        if twin == "visual":
+            puzzle = draw(family, twin, "train", rng.randrange(10**9), SEED)
+            example = caption(puzzle, rng)
+            if example is not None:
+                return example
+
+
 def draw_first(rng: random.Random, share: float) -> Example:
-    """An example of the first stage: captions fade out, judging fades in."""
+    """An example of the first stage: mostly solving, some captions, judging fades in."""
     puzzle = draw_puzzle(rng, SEED)
     roll = rng.random()
-    captions = max(0.08, 0.45 - 1.1 * share)
-    if roll < captions:
+    if roll < CAPTIONS:
         return caption(puzzle, rng) or solve(puzzle, rng)
-    if roll < captions + 0.05 + 0.25 * share:
+    if roll < CAPTIONS + 0.1 + 0.2 * share:
         return draw_judgement(made_up(puzzle, rng), rng)
     return solve(puzzle, rng)
 
@@ -109,7 +127,7 @@ def draw_second(attempts: Sequence[Attempt], rng: random.Random) -> Example:
         attempt = rng.choice(attempts) if own else made_up(draw_puzzle(rng, SEED), rng)
         return draw_judgement(attempt, rng)
     puzzle = draw_puzzle(rng, SEED)
-    if roll < 0.60:
+    if roll < 0.62:
         return caption(puzzle, rng) or solve(puzzle, rng)
     return solve(puzzle, rng)
 
@@ -182,7 +200,8 @@ def train_size(size: Size, folder: Path) -> None:
     """Both stages of one size; the result is in `folder / "final"`."""
     processor = processor_for()
     model = make_model(processor.tokenizer, size, seed=SEED)
-    seen = train(model, processor, FIRST[size], draw_first, folder, _say)
+    seen = train(model, processor, ALIGN[size], draw_align, folder, _say)
+    seen |= train(model, processor, FIRST[size], draw_first, folder, _say)
     first = folder / "first"
     _save(model, processor, first)
     attempts = own_attempts(first, folder, ATTEMPTED, SAMPLES)
