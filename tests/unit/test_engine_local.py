@@ -9,7 +9,7 @@ import engine_data as data
 import pytest
 import torch
 
-from vilbench.engines import local
+from vilbench.engines import decoding, local
 from vilbench.engines.decoding import Row
 from vilbench.engines.local import LocalEngine
 from vilbench.types import (
@@ -23,7 +23,7 @@ from vilbench.types import (
     Sampling,
 )
 
-BRIEF = Sampling(max_tokens=8)
+BRIEF = Sampling(max_tokens=7)
 
 
 @pytest.fixture
@@ -309,18 +309,21 @@ async def test_running_out_of_memory_halves_the_batch(
     assert sizes == [8, 4, 2, 2, 4, 2, 2]
 
 
-async def test_rows_leave_a_batch_that_outgrows_its_budget() -> None:
-    """The cache grows by 64 tokens at a time: 150 tokens are two growths."""
-    sampling = Sampling(max_tokens=150, temperature=3.0)
-    async with LocalEngine(data.checkpoint()) as wide:
-        expected = await wide.generate(data.prompt(1), 6, sampling, 0)
-        spent = wide.counts.prompt_tokens_computed
-    assert max(c.usage.completion_tokens for c in expected) > 80
+async def test_rows_leave_a_batch_that_outgrows_its_budget(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling = Sampling(max_tokens=30, temperature=3.0)
+    expected = await engine.generate(data.prompt(1), 6, sampling, 0)
+    assert min(c.usage.completion_tokens for c in expected) > 8
     tokens = expected[0].usage.prompt_tokens
-    async with LocalEngine(data.checkpoint(), max_batch_tokens=6 * (tokens + 64)) as narrow:
+    # Room for eight tokens more at a time, and a budget for the first eight.
+    monkeypatch.setattr(decoding, "GROWTH", 8)
+    async with LocalEngine(data.checkpoint(), max_batch_tokens=6 * (tokens + 8)) as narrow:
         completions = await narrow.generate(data.prompt(1), 6, sampling, 0)
         assert texts(completions) == texts(expected)
-        assert narrow.counts.prompt_tokens_computed > spent
+        assert narrow.counts.prompt_tokens_computed > tokens
+        made = sum(completion.usage.completion_tokens for completion in completions)
+        assert narrow.counts.decoded_tokens == made
 
 
 async def test_cancelling_drops_the_rows_and_keeps_the_worker(engine: LocalEngine) -> None:

@@ -16,12 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from vilbench.steps import question_parts
+from vilbench.steps import extended, question_parts
 from vilbench.types import (
     Completion,
     Generator,
     Granularity,
-    Image,
     Problem,
     Prompt,
     Sampling,
@@ -32,10 +31,20 @@ from vilbench.types import (
 )
 
 LOWEST, HIGHEST = 1, 5
+_SCORES = frozenset(str(score) for score in range(LOWEST, HIGHEST + 1))
 
-_SCORE = re.compile(
-    r"(?:overall[ \t]+)?score[ \t*_`]{0,8}[:=：][ \t*_`\[(]{0,8}"
-    r"(?P<digits>[0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9.]*[0-9])",
+# Where a reply names a score: a number of any script follows, possibly marked up or quoted.
+_MARK = re.compile(
+    r"(?<![^\W_])(?P<overall>overall[ \t_-]{0,4})?score[ \t*_`\"']{0,8}(?:[:=：]|is\b)"
+    r"[ \t*_`\"'\[(]{0,8}(?=[-+]?\d)",
+    re.IGNORECASE,
+)
+# A whole number with nothing behind it that makes it another one: no decimals, no range, no
+# percentage, no scale but the one that is read.
+_VALUE = re.compile(
+    r"(?P<score>[0-9]{1,4})(?:\.0{1,4})?(?![^\W_]|[.,][0-9])[ \t*_`\"'\])(]{0,8}+"
+    r"(?:(?:/|out of|of)[ \t]{0,4}(?P<scale>[0-9]{1,4}))?"
+    r"(?![0-9%/~]|(?:[-–—]|to\b|or\b|and\b)[ \t]{0,4}[0-9])",
     re.IGNORECASE,
 )
 
@@ -83,8 +92,9 @@ class JudgePrompt:
 
     @property
     def fingerprint(self) -> str:
-        """Name, version and a hash of every word."""
-        words = "\0".join((self.rubric, self.whole, self.step, self.heading, str(self.max_tokens)))
+        """Name, version and a hash of every word and of the rules of reading."""
+        asked = (self.rubric, self.whole, self.step, self.heading, str(self.max_tokens))
+        words = "\0".join((*asked, _MARK.pattern, _VALUE.pattern))
         return f"{self.name}@{self.version}:{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
     def ask_whole(self, problem: Problem, solution: str) -> Prompt:
@@ -96,49 +106,67 @@ class JudgePrompt:
         return self._ask(problem, steps, self.step)
 
     def _ask(self, problem: Problem, text: str, closing: str) -> Prompt:
-        parts: list[str | Image] = list(question_parts(problem))
-        tail = f"\n{self.heading}\n{text}\n{closing}"
-        if parts and isinstance(parts[-1], str):
-            parts[-1] = parts[-1] + tail
-        else:
-            parts.append(tail.lstrip("\n"))
-        return Prompt(tuple(parts), system=self.rubric)
+        parts = question_parts(problem)
+        newline = "\n" if parts and isinstance(parts[-1], str) else ""
+        request = f"{newline}{self.heading}\n{text}\n{closing}"
+        return Prompt(extended(parts, request), system=self.rubric)
 
     def read(self, completion: Completion) -> Judgement:
         """The verdict of a reply.
+
+        What is called an overall score counts alone; without one, whatever is called a
+        score. It may be named more than once, and "4/5" is 4.
 
         Raises:
             NoVerdict: There is no score, it is no integer from 1 to 5, or the reply names
                 two that differ.
         """
-        matches = list(_SCORE.finditer(completion.text))
-        values = {match["digits"] for match in matches}
-        if not matches:
+        text = completion.text
+        marks = list(_MARK.finditer(text))
+        marks = [mark for mark in marks if mark["overall"]] or marks
+        if not marks:
             raise NoVerdict("no score in the reply")
+        values = {_value(text, mark.end()) for mark in marks}
         if len(values) > 1:
-            raise NoVerdict(f"scores that differ: {', '.join(sorted(values))}")
-        value = float(matches[-1]["digits"])
-        if value != int(value) or not LOWEST <= value <= HIGHEST:
-            raise NoVerdict(f"not an integer from {LOWEST} to {HIGHEST}: {values.pop()}")
-        reasoning = completion.text[: matches[0].start()].strip()
-        return Judgement(
-            int(value), _expectation(completion, matches[-1].start("digits")), reasoning
-        )
+            raise NoVerdict(f"scores that differ: {', '.join(map(str, sorted(values)))}")
+        reasoning = text[: marks[0].start()].strip(" \t\r\n*_#`\"',{}")
+        return Judgement(values.pop(), _expectation(completion, marks[-1].end()), reasoning)
+
+
+def _value(text: str, place: int) -> int:
+    """The score that stands at a place; raises `NoVerdict` for anything else."""
+    match = _VALUE.match(text, place)
+    if (
+        match is None
+        or match["scale"] not in (None, str(HIGHEST))
+        or not LOWEST <= int(match["score"]) <= HIGHEST
+    ):
+        said = text[place : place + 20].split("\n", 1)[0]
+        raise NoVerdict(f"not an integer from {LOWEST} to {HIGHEST}: {said}")
+    return int(match["score"])
 
 
 def _expectation(completion: Completion, place: int) -> float | None:
-    """Mean score under the probabilities of the token that holds character `place`."""
+    """Mean score under the probabilities of the token that holds character `place`.
+
+    Every spelling of a score counts ("4" and " 4"). None when that token carries no
+    alternatives that are scores, or the tokens do not spell the text.
+    """
     end = 0
     for token in completion.tokens:
-        end += len(token.text)
-        if end > place:
-            masses = {
-                int(text): math.exp(logprob)
-                for alternative, logprob in token.top.items()
-                if (text := alternative.strip()) in {"1", "2", "3", "4", "5"}
-            }
-            total = sum(masses.values())
-            return sum(score * mass for score, mass in masses.items()) / total if total else None
+        start, end = end, end + len(token.text)
+        if end <= place:
+            continue
+        if completion.text[start:end] != token.text:
+            return None
+        total = weighted = 0.0
+        for alternative, logprob in token.top.items():
+            text = alternative.strip()
+            if text in _SCORES:
+                mass = math.exp(logprob)
+                total += mass
+                weighted += int(text) * mass
+        return weighted / total if total else None
     return None
 
 
@@ -232,11 +260,14 @@ class JudgeScorer:
 
         Requests that are alike, as the first steps of many solutions are, are asked once;
         their tokens count for the first solution that needed them.
+
+        Raises:
+            EngineError: A request failed for good; the others are cancelled, none is left
+                under way.
         """
         wanted = [self._texts(solution) for solution in solutions]
         distinct = list(dict.fromkeys(text for texts in wanted for text in texts))
-        replies = await asyncio.gather(*(self._ask(problem, text) for text in distinct))
-        known = dict(zip(distinct, replies, strict=True))
+        known = await self._replies(problem, distinct)
         paid: set[str] = set()
         records = []
         for solution, texts in zip(solutions, wanted, strict=True):
@@ -260,6 +291,15 @@ class JudgeScorer:
             return [solution.text]
         return [solution.text[: span.end] for span in solution.steps]
 
+    async def _replies(self, problem: Problem, texts: Sequence[str]) -> dict[str, _Reply]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = {text: group.create_task(self._ask(problem, text)) for text in texts}
+        except ExceptionGroup as failures:
+            # One error, as the Protocol has it; a fault of the program goes before the others.
+            raise min(failures.exceptions, key=lambda e: isinstance(e, VilbenchError)) from None
+        return {text: task.result() for text, task in tasks.items()}
+
     async def _ask(self, problem: Problem, text: str) -> _Reply:
         by_step = self._granularity == "step"
         ask = self._prompt.ask_step if by_step else self._prompt.ask_whole
@@ -274,6 +314,9 @@ class JudgeScorer:
         except NoVerdict as error:
             return _Reply(None, f"no verdict ({error}): {completion.text}", completion.usage)
         value = judgement.expected if self._expectation else float(judgement.score)
+        if value is None:
+            note = f"no verdict (no log-probabilities of the score): {completion.text}"
+            return _Reply(None, note, completion.usage)
         return _Reply(value, judgement.reasoning, completion.usage)
 
 

@@ -52,8 +52,8 @@ FIRST: dict[Size, Plan] = {
     "base": Plan("first-base", 904, 32, (1.5e-3, 1e-3), warm_up=False),
 }
 SECOND: dict[Size, Plan] = {
-    "small": Plan("second-small", 1200, 32, (1e-3, 2e-5), warm_up=False),
-    "base": Plan("second-base", 704, 32, (1e-3, 2e-5), warm_up=False),
+    "small": Plan("second-small", 800, 32, (1e-3, 2e-5), warm_up=False),
+    "base": Plan("second-base", 448, 32, (1e-3, 2e-5), warm_up=False),
 }
 
 CAPTIONS = 0.15
