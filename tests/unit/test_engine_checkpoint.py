@@ -112,7 +112,7 @@ def test_a_stray_pickle_beside_the_weights_is_not_touched(folder: Path) -> None:
 def test_an_index_may_point_to_safetensors_of_the_folder_alone(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "model-00001-of-00001.safetensors")
     tensors = load_file(folder / "model-00001-of-00001.safetensors")
-    good = {name: "model-00001-of-00001.safetensors" for name in tensors}
+    good = dict.fromkeys(tensors, "model-00001-of-00001.safetensors")
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": good}))
     load(folder, "cpu")
     name = next(iter(tensors))

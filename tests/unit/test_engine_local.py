@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -50,7 +51,9 @@ async def test_it_is_a_generator_and_a_likelihood_model(engine: LocalEngine) -> 
 async def test_batches_do_not_change_completions(engine: LocalEngine) -> None:
     """216 completions: all at once, and one by one without anything to share."""
     prompts = [data.prompt(k, "word " * (k % 4)) for k in range(9)]
-    together = await asyncio.gather(*(engine.generate(p, 24, BRIEF, k) for k, p in enumerate(prompts)))
+    together = await asyncio.gather(
+        *(engine.generate(p, 24, BRIEF, k) for k, p in enumerate(prompts))
+    )
     alone = LocalEngine(data.checkpoint(), max_batch_tokens=1)
     async with alone:
         for k, prompt in enumerate(prompts):
@@ -82,9 +85,7 @@ async def test_completions_are_those_of_the_plain_loop(
         pixels = engine.encoder.pixels(encoded.images)
         completions = await engine.generate(prompt, 4, sampling, 11)
         for index, completion in enumerate(completions):
-            plain = data.plain_sample(
-                inner_model(engine), encoded.ids, pixels, sampling, 11, index
-            )
+            plain = data.plain_sample(inner_model(engine), encoded.ids, pixels, sampling, 11, index)
             if plain[-1] == inner_model(engine).config.image_token_id:
                 continue
             ended = plain[-1] in inner_model(engine).generation_config.eos_token_id
@@ -110,7 +111,9 @@ async def test_samples_of_a_problem_compute_it_once(engine: LocalEngine) -> None
 
 
 async def test_requests_that_begin_alike_compute_the_beginning_once(engine: LocalEngine) -> None:
-    prompts = [data.prompt(1, "The angle is 40 degrees. " + letter) for letter in "bcdfghjkmnpqrsuv"]
+    prompts = [
+        data.prompt(1, "The angle is 40 degrees. " + letter) for letter in "bcdfghjkmnpqrsuv"
+    ]
     ids = [engine.encoder.encode(prompt).ids for prompt in prompts]
     shared = next(k for k, column in enumerate(zip(*ids, strict=False)) if len(set(column)) > 1)
     completions = await asyncio.gather(*(engine.generate(p, 1, BRIEF, 3) for p in prompts))
@@ -271,7 +274,7 @@ async def test_a_bad_request_leaves_its_neighbours_alone(engine: LocalEngine) ->
 async def test_an_error_in_the_model_stays_with_its_request(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = local.decode_rows
+    whole = decoding.decode_rows
 
     def fail_on_marked(backbone: Any, encoder: Any, rows: Sequence[Row], *rest: Any) -> list[Row]:
         if any(row.sampling.max_tokens == 3 for row in rows):
@@ -292,7 +295,7 @@ async def test_running_out_of_memory_halves_the_batch(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await engine.generate(data.prompt(1), 8, BRIEF, 0)
-    whole = local.decode_rows
+    whole = decoding.decode_rows
     sizes: list[int] = []
 
     def fail_when_large(backbone: Any, encoder: Any, rows: Sequence[Row], *rest: Any) -> list[Row]:
@@ -312,9 +315,8 @@ async def test_running_out_of_memory_halves_the_batch(
 async def test_rows_leave_a_batch_that_outgrows_its_budget(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sampling = Sampling(max_tokens=30, temperature=3.0)
+    sampling = Sampling(max_tokens=40, temperature=3.0)
     expected = await engine.generate(data.prompt(1), 6, sampling, 0)
-    assert min(c.usage.completion_tokens for c in expected) > 8
     tokens = expected[0].usage.prompt_tokens
     # Room for eight tokens more at a time, and a budget for the first eight.
     monkeypatch.setattr(decoding, "GROWTH", 8)
@@ -326,11 +328,15 @@ async def test_rows_leave_a_batch_that_outgrows_its_budget(
         assert narrow.counts.decoded_tokens == made
 
 
+def wait_until_busy(engine: LocalEngine) -> None:
+    while engine.counts.decoded_tokens == 0:
+        time.sleep(0.005)
+
+
 async def test_cancelling_drops_the_rows_and_keeps_the_worker(engine: LocalEngine) -> None:
     endless = Sampling(max_tokens=1900, temperature=50.0)
     task = asyncio.create_task(engine.generate(data.prompt(1), 4, endless, 0))
-    while engine.counts.decoded_tokens == 0:
-        await asyncio.sleep(0.005)
+    await asyncio.to_thread(wait_until_busy, engine)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -342,8 +348,7 @@ async def test_closing_fails_what_is_open_and_what_comes_later() -> None:
     engine = LocalEngine(data.checkpoint())
     endless = Sampling(max_tokens=1900, temperature=50.0)
     task = asyncio.create_task(engine.generate(data.prompt(1), 4, endless, 0))
-    while engine.counts.decoded_tokens == 0:
-        await asyncio.sleep(0.005)
+    await asyncio.to_thread(wait_until_busy, engine)
     await engine.aclose()
     with pytest.raises(EngineError, match="closed"):
         await task

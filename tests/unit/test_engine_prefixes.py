@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from vilbench.engines.prefixes import WORTH_TOKENS, Segment, Stem, share
 
 
-def stem(ids: list[int] | tuple[int, ...], own: int | None = None, root: object = "", floor: int = 0) -> Stem:  # fmt: skip
-    return Stem(tuple(ids), len(ids) - 1 if own is None else own, root, floor)
+def stem(ids: list[int], own: int | None = None, root: object = "") -> Stem:
+    return Stem(tuple(ids), len(ids) - 1 if own is None else own, root)
 
 
 def computed(levels: list[list[Segment]]) -> int:

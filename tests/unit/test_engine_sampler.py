@@ -11,12 +11,10 @@ from vilbench.engines.sampler import choose, stream_key, uniforms
 
 def numbers(key: int, count: int) -> list[float]:
     keys = np.full(count, key, dtype=np.uint64)
-    return uniforms(keys, np.arange(count, dtype=np.uint64)).tolist()
+    return [float(u) for u in uniforms(keys, np.arange(count, dtype=np.uint64))]
 
 
-def pick(
-    weights: list[float], uniform: float, temperature: float = 1.0, top_p: float = 1.0
-) -> int:
+def pick(weights: list[float], uniform: float, temperature: float = 1.0, top_p: float = 1.0) -> int:
     logits = torch.tensor([weights]).log()
     row = torch.tensor([uniform], dtype=torch.float64)
     return int(choose(logits, row, torch.tensor([temperature]), torch.tensor([top_p]))[0])
@@ -37,7 +35,7 @@ def test_streams_of_other_seeds_and_indices_differ() -> None:
 
 def test_numbers_are_uniform() -> None:
     drawn = np.array([numbers(stream_key(7, index), 40) for index in range(250)])
-    assert 0 <= drawn.min() and drawn.max() < 1
+    assert drawn.min() >= 0 and drawn.max() < 1
     counts, _ = np.histogram(drawn, bins=20, range=(0, 1))
     assert ((counts - 500) ** 2 / 500).sum() < 45  # chi-square of 19 degrees: p of 0.001 is 43.8
     assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 0.2

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vilbench.engines.tokens import PromptEncoder
+from vilbench.images import ImageLimits
 from vilbench.types import BytesSource, CheckpointError, EngineError, Image, ImageError, Prompt
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -142,13 +143,18 @@ def test_text_is_encoded_with_the_template_text_around_it() -> None:
     assert encoder.encode(Prompt((" triangle",))).ids == joined
 
 
+TEXTS_ONLY = (
+    "{% for m in messages %}{% for c in m['content'] %}{{ c['text'] }}{% endfor %}{% endfor %}"
+)
+
+
 @pytest.mark.parametrize(
     ("template", "told"),
     [
         ("{% for m in messages %}<|im_start|>{% endfor %}", "0 of 1 texts"),
-        ("{% for m in messages %}{% for c in m['content'] %}{{ c['text'] }}{% endfor %}{% endfor %}", "0 of 1 images"),
+        (TEXTS_ONLY, "0 of 1 images"),
     ],
-)  # fmt: skip
+)
 def test_templates_that_lose_parts_are_refused(template: str, told: str) -> None:
     encoder = PromptEncoder(with_template(template))
     with pytest.raises(CheckpointError, match=told):
@@ -204,7 +210,7 @@ def test_tokens_that_are_not_bytes_decode_too() -> None:
     )
     from vilbench.engines.spelling import TextStream, byte_table
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<s>")  # noqa: S106
     assert byte_table(tokenizer) is None
     stream = TextStream(backend, None)
     pieces = [stream.step(token) for token in (1, 2, 6, 3, 4, 5)]
@@ -242,3 +248,9 @@ def test_pixels_are_kept_for_the_most_recent_images() -> None:
     assert again is not kept[0]
     assert again["pixel_values"].equal(kept[0]["pixel_values"])
     assert encoder.encode(data.prompt(1)) == encoder.encode(data.prompt(1))
+
+
+def test_an_image_beyond_the_limits_is_an_error() -> None:
+    encoder = PromptEncoder(data.processor(), ImageLimits(max_pixels=1000))
+    with pytest.raises(ImageError, match="1,000"):
+        encoder.encode(data.prompt(1))

@@ -72,7 +72,7 @@ async def test_one_request_scores_all_solutions() -> None:
     assert scores[1].values == scores[2].values
     [whole] = await engine.score_tokens(engine.prompts[0], [solutions[1].text])
     mean = sum(token.logprob for token in whole) / len(whole)
-    assert scores[1].values == (pytest.approx(mean),)
+    assert scores[1].values[0] == pytest.approx(mean)
     assert all(value is not None and value < 0 for s in scores for value in s.values)
     assert await scorer.score(problem, []) == []
 
@@ -88,7 +88,9 @@ def test_the_fingerprint_names_model_and_words() -> None:
     brief, long = FORMATS["steps-brief"], FORMATS["steps"]
     one, two = ScriptedEngine({}, name="one"), ScriptedEngine({}, name="two")
     prints = {
-        LikelihoodScorer(engine, words).fingerprint for engine in (one, two) for words in (brief, long)
+        LikelihoodScorer(engine, words).fingerprint
+        for engine in (one, two)
+        for words in (brief, long)
     }
     assert len(prints) == 4
     assert LikelihoodScorer(one, brief, name="other").fingerprint in prints

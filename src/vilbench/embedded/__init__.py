@@ -25,8 +25,8 @@ def model_folder(model: str) -> Path:
     """
     if not model.startswith(PREFIX):
         folder = Path(model)
-        if not folder.is_dir():
-            raise CheckpointError("there is no such folder", file=folder)
+        if not model or not folder.is_dir():
+            raise CheckpointError("there is no such folder", file=model or "''")
         return folder
     name = model.removeprefix(PREFIX)
     if name not in names():

@@ -21,7 +21,7 @@ import torch
 from tokenizers import Tokenizer
 
 from vilbench.engines.spelling import TextStream, byte_table
-from vilbench.images import decode
+from vilbench.images import DEFAULT_LIMITS, ImageLimits, decode
 from vilbench.types import CheckpointError, EngineError, Image, ImageError, Prompt
 
 Pixels = Mapping[str, torch.Tensor]
@@ -70,6 +70,7 @@ class PromptEncoder:
 
     Args:
         processor: A transformers processor with a fast tokenizer and a chat template.
+        limits: What an image may be.
         remember: How many sets of images to keep pixels for.
 
     Raises:
@@ -77,7 +78,9 @@ class PromptEncoder:
             cannot carry text parts.
     """
 
-    def __init__(self, processor: Any, *, remember: int = 256) -> None:
+    def __init__(
+        self, processor: Any, limits: ImageLimits = DEFAULT_LIMITS, *, remember: int = 256
+    ) -> None:
         self._processor = processor
         tokenizer: Any = getattr(processor, "tokenizer", None)
         if not getattr(tokenizer, "is_fast", False):
@@ -93,6 +96,7 @@ class PromptEncoder:
         self._image_ids = {i for i in processor.image_token_ids if i is not None}
         self._skeletons: OrderedDict[Any, _Skeleton] = OrderedDict()
         self._pixels: OrderedDict[tuple[Image, ...], Pixels] = OrderedDict()
+        self._limits = limits
         self._remember = remember
         self._lock = threading.RLock()
 
@@ -249,7 +253,7 @@ class PromptEncoder:
                 f"the chat template renders {shown} of {len(images)} images",
                 file="chat_template.jinja",
             )
-        pictures = [decode(image.read()).image for image in images]
+        pictures = [decode(image.read(), self._limits).image for image in images]
         try:
             inputs = self._processor(
                 text=[control],

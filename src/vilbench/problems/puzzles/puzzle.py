@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from vilbench.problems.puzzles import angles, charts, counting, machines, spatial
 from vilbench.problems.puzzles.canvas import Canvas
@@ -79,10 +79,12 @@ def draw(family: str, twin: Twin, split: Split, index: int, seed: int = 0) -> Pu
         seed: Another seed gives another sequence of the same split.
 
     Raises:
-        ProblemError: There is no such family or twin.
+        ProblemError: There is no such family, twin or split.
     """
     if (family, twin) not in KINDS:
         raise ProblemError(f"there are no {twin} puzzles of the family '{family}'")
+    if split not in get_args(Split):
+        raise ProblemError(f"there is no split '{split}': take {', '.join(get_args(Split))}")
     level = index % 3 + 1
     attempt = 0
     while True:

@@ -150,11 +150,13 @@ def _batched_vision() -> Iterator[None]:
         heads = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1)
         query, key, value = heads.permute(1, 0, 2, 3).unbind(0)
         query, key = qwen.apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-        parts = [
+        query, key, value = (
             part.reshape(windows, total // windows, self.num_heads, -1).transpose(1, 2)
             for part in (query, key, value)
-        ]
-        mixed = torch.nn.functional.scaled_dot_product_attention(*parts, scale=self.scaling)
+        )
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, scale=self.scaling
+        )
         output: torch.Tensor = self.proj(mixed.transpose(1, 2).reshape(total, -1))
         return output
 

@@ -29,7 +29,7 @@ from vilbench.problems.puzzles.puzzle import (
 )
 from vilbench.problems.puzzles.scene import Compute, Match, derive
 from vilbench.scorers.judge import PROMPTS
-from vilbench.steps import FORMATS, question_parts
+from vilbench.steps import FORMATS
 from vilbench.types import Problem, Prompt
 
 FORMAT = FORMATS["steps-brief"]
@@ -215,6 +215,5 @@ __all__ = [
     "corrupt",
     "draw_puzzle",
     "judge",
-    "question_parts",
     "solve",
 ]

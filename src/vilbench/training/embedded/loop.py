@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vilbench.problems.puzzles.puzzle import split_of
@@ -67,7 +68,13 @@ def train(
     State is kept in `folder` every `save_every` rounds and taken up again from there: the
     stream of a round depends on the plan's name and the round alone, so a resumed training
     sees what an uninterrupted one would have seen.
+
+    Raises:
+        ValueError: The plan's steps are no multiple of `ROUND`.
+        AssertionError: An example is not of the train split.
     """
+    if plan.steps % ROUND:
+        raise ValueError(f"'{plan.name}' has {plan.steps} steps, no multiple of {ROUND}")
     folder.mkdir(parents=True, exist_ok=True)
     collator = Collator(processor)
     matrices, rest = split_parameters(model)
@@ -123,7 +130,7 @@ def _step(
     hidden = hidden_states(model, batch)
     logits = model.lm_head(hidden[:, :-1][learn])
     losses = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][learn], reduction="none")
-    losses.mean().backward()
+    losses.mean().backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for group in adam.param_groups:
         group["lr"] = rate
@@ -166,8 +173,6 @@ def _restore(
     """Rounds that were done already; 0 without a kept state."""
     if not path.exists():
         return 0
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         rounds = int(file.metadata()["rounds"])
     tensors = load_file(path)

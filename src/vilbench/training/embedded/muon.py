@@ -72,14 +72,16 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    return x.mT if flip else x
+    result: torch.Tensor = x.mT if flip else x
+    return result
 
 
 def split_parameters(
     model: torch.nn.Module, outside: Sequence[str] = ("embed_tokens", "lm_head")
 ) -> tuple[dict[str, torch.nn.Parameter], dict[str, torch.nn.Parameter]]:
     """Matrices for Muon, and the rest (vectors, token embeddings, heads) for AdamW."""
-    matrices, rest = {}, {}
+    matrices: dict[str, torch.nn.Parameter] = {}
+    rest: dict[str, torch.nn.Parameter] = {}
     for name, parameter in model.named_parameters():
         inside = parameter.ndim >= 2 and not any(word in name for word in outside)
         (matrices if inside else rest)[name] = parameter

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vilbench.engines.local import LocalEngine
-from vilbench.problems.puzzles.puzzle import KINDS, Split, draw
+from vilbench.problems.puzzles.puzzle import KINDS, Puzzle, Split, draw
 from vilbench.problems.puzzles.puzzle import puzzles as held_out
 from vilbench.problems.puzzles.scene import Twin
 from vilbench.training.embedded.architecture import Size, make_model, make_processor, make_tokenizer
@@ -107,7 +107,7 @@ def draw_first(rng: random.Random, share: float) -> Example:
     return solve(puzzle, rng)
 
 
-def made_up(puzzle: Any, rng: random.Random) -> Attempt:
+def made_up(puzzle: Puzzle, rng: random.Random) -> Attempt:
     """A gold solution or one with a made-up error."""
     if rng.random() < 0.35:
         return Attempt(puzzle, solve(puzzle, rng).reply)
