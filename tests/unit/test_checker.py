@@ -415,7 +415,7 @@ PROBLEMS = st.sampled_from([ANGLES, CHARTS, COUNTING, MACHINES, SPATIAL])
 
 
 @given(PROBLEMS, st.lists(st.text(max_size=80), max_size=5))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_text_gets_a_check_for_each_step(problem: Problem, steps: list[str]) -> None:
     found = check(problem, steps)
     assert len(found) == len(steps)

@@ -24,7 +24,7 @@ from vilbench.types import (
     Sampling,
 )
 
-BRIEF = Sampling(max_tokens=7)
+BRIEF = Sampling(max_tokens=5)
 
 
 @pytest.fixture

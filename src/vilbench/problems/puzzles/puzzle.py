@@ -9,6 +9,7 @@ So no test problem can occur in training, be it reworded or redrawn.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple, get_args
@@ -83,22 +84,32 @@ def draw(family: str, twin: Twin, split: Split, index: int, seed: int = 0) -> Pu
     """
     if (family, twin) not in KINDS:
         raise ProblemError(f"there are no {twin} puzzles of the family '{family}'")
-    if split not in get_args(Split):
-        raise ProblemError(f"there is no split '{split}': take {', '.join(get_args(Split))}")
-    level = index % 3 + 1
-    attempt = 0
-    while True:
-        name = f"vilbench-puzzles/{VERSION}/{split}/{seed}/{family}/{index}/{attempt}"
-        rng = random.Random(name)
-        scene = FAMILIES[family](rng, level)
-        content = content_key(family, scene)
-        if split_of(content) == split:
-            break
-        attempt += 1
+    name, scene, content = _found(family, split, index, seed)
     canvas_stream = random.Random(f"{name}/{twin}")
     canvas = Canvas(canvas_stream)
     scene.paint(canvas, twin, canvas_stream)
     return Puzzle(_problem(family, twin, split, index, seed, scene, canvas.png()), scene, content)
+
+
+class _Found(NamedTuple):
+    """A scene with the name of the random stream that it came from."""
+
+    name: str
+    scene: Scene
+    content: str
+
+
+def _found(family: str, split: Split, index: int, seed: int) -> _Found:
+    """The first scene of the puzzle's streams whose content belongs to the split."""
+    if split not in get_args(Split):
+        raise ProblemError(f"there is no split '{split}': take {', '.join(get_args(Split))}")
+    for attempt in itertools.count():
+        name = f"vilbench-puzzles/{VERSION}/{split}/{seed}/{family}/{index}/{attempt}"
+        scene = FAMILIES[family](random.Random(name), index % 3 + 1)
+        content = content_key(family, scene)
+        if split_of(content) == split:
+            return _Found(name, scene, content)
+    raise AssertionError("a split has its share of every family")
 
 
 def puzzles(split: Split, limit: int, seed: int = 0) -> Iterator[Puzzle]:
@@ -106,6 +117,13 @@ def puzzles(split: Split, limit: int, seed: int = 0) -> Iterator[Puzzle]:
     for number in range(limit):
         family, twin = KINDS[number % len(KINDS)]
         yield draw(family, twin, split, number // len(KINDS), seed)
+
+
+def contents(split: Split, limit: int, seed: int = 0) -> Iterator[str]:
+    """Content keys of what `puzzles` draws, without its pictures: much quicker."""
+    for number in range(limit):
+        family, _ = KINDS[number % len(KINDS)]
+        yield _found(family, split, number // len(KINDS), seed).content
 
 
 def solution(claims: list[Claim], answer: str, wordings: list[int]) -> str:

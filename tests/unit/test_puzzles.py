@@ -1,0 +1,380 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import re
+from collections import Counter
+from typing import Any, cast, get_args
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from vilbench.answers import read as read_answer
+from vilbench.problems.puzzles import FAMILIES, KINDS, Puzzle, Split, draw, puzzles
+from vilbench.problems.puzzles.canvas import CELL, CELLS, COLORS, SIDE, Canvas, Cell
+from vilbench.problems.puzzles.puzzle import (
+    content_key,
+    contents,
+    gold_claims,
+    gold_solution,
+    split_of,
+)
+from vilbench.problems.puzzles.scene import Twin
+from vilbench.steps import FORMATS, question_parts
+from vilbench.training.embedded.examples import draw_puzzle
+from vilbench.training.embedded.recipe import SEED, draw_align, draw_first
+from vilbench.types import ProblemError
+
+SPLITS = cast("tuple[Split, ...]", get_args(Split))
+
+
+@pytest.fixture
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the pictures, which take most of the time; many puzzles need many."""
+    monkeypatch.setattr(Canvas, "png", lambda _: b"picture")
+
+
+def pixels(puzzle: Puzzle) -> np.ndarray[Any, Any]:
+    return np.asarray(Pillow.open(io.BytesIO(puzzle.problem.images[0].read())))
+
+
+def told(puzzle: Puzzle) -> tuple[object, ...]:
+    problem = puzzle.problem
+    gold = tuple(gold_claims(puzzle.scene))
+    return (problem.id, problem.question, problem.answer, problem.choices, gold, puzzle.content)
+
+
+# Worked by hand from the pictures and questions of the first puzzles of level 2.
+GOLDEN = {
+    ("angles", "text"): (
+        "The angles of a triangle are A = 60, B = 84, C. What is 400 minus angle C?",
+        (),
+        ["the angle A is 60.", "the angle B is 84.", "60 + 84 = 144.", "180 - 144 = 36.",
+         "400 - 36 = 364."],
+        "364",
+    ),
+    ("angles", "visual"): (
+        "The angles of a triangle are A (left), B (right), C. What is 400 minus angle C?",
+        (),
+        ["the angle A is 60.", "the angle B is 84.", "60 + 84 = 144.", "180 - 144 = 36.",
+         "400 - 36 = 364."],
+        "364",
+    ),
+    ("charts", "text"): (
+        "The bars are red 6, yellow 6, green 12, blue 1."
+        " What is the yellow bar minus the red bar, times 4?",
+        (),
+        ["the yellow bar is 6.", "the red bar is 6.", "6 - 6 = 0.", "0 * 4 = 0."],
+        "0",
+    ),
+    ("charts", "visual"): (
+        "What is the yellow bar minus the red bar, times 4?",
+        (),
+        ["the yellow bar is 6.", "the red bar is 6.", "6 - 6 = 0.", "0 * 4 = 0."],
+        "0",
+    ),
+    ("counting", "text"): (
+        "There are 6 objects, of them 5 red objects, 0 blue objects."
+        " Remove all red objects and all blue objects. How many are left?",
+        (),
+        ["the number of objects is 6.", "the number of red objects is 5.", "6 - 5 = 1.",
+         "the number of blue objects is 0.", "1 - 0 = 1."],
+        "1",
+    ),
+    ("counting", "visual"): (
+        "Remove all red objects and all blue objects. How many are left?",
+        (),
+        ["the number of objects is 6.", "the number of red objects is 5.", "6 - 5 = 1.",
+         "the number of blue objects is 0.", "1 - 0 = 1."],
+        "1",
+    ),
+    ("machines", "text"): (
+        "A machine starts with 30, then * 2, then + 5. What comes out?",
+        ("35", "68", "62", "64", "66", "65"),
+        ["the start is 30.", "30 * 2 = 60.", "60 + 5 = 65.", "65 is option F."],
+        "F",
+    ),
+    ("machines", "visual"): (
+        "Follow the machine. What comes out?",
+        ("35", "68", "62", "64", "66", "65"),
+        ["the start is 30.", "30 * 2 = 60.", "60 + 5 = 65.", "65 is option F."],
+        "F",
+    ),
+    ("spatial", "visual"): (
+        "What is directly left of the green square?",
+        (),
+        ["the green square is row 1, column 4.", "the row 1, column 3 is blue square."],
+        "blue square",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_golden_examples(family: str, twin: Twin) -> None:
+    problem = draw(family, twin, "test", 1).problem
+    question, choices, gold, answer = GOLDEN[family, twin]
+    assert (problem.question, problem.choices) == (question, choices)
+    assert problem.metadata["gold"] == gold
+    assert problem.answer == answer
+    assert problem.id == f"{family}-{twin}-test-0-1"
+    assert (problem.source, problem.category) == (family, "level-2")
+
+
+def test_one_picture_stays_as_it_is() -> None:
+    # Pixels, since another library version may encode them otherwise.
+    found = hashlib.sha256(pixels(draw("angles", "visual", "test", 2)).tobytes()).hexdigest()
+    assert found.startswith("09ea2560ba65ac9d")
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_a_name_is_a_puzzle(family: str, twin: Twin) -> None:
+    for split in SPLITS:
+        one, two = (draw(family, twin, split, 4, seed=3) for _ in range(2))
+        assert told(one) == told(two)
+        assert np.array_equal(pixels(one), pixels(two))
+        assert one.problem.images == two.problem.images
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_another_name_is_another_puzzle(family: str, twin: Twin, no_picture: None) -> None:
+    contents = Counter(
+        draw(family, twin, split, index, seed).content
+        for split in SPLITS
+        for seed in (0, 1, 20261)
+        for index in range(10)
+    )
+    # Small families may meet themselves by chance, within a split.
+    assert len(contents) > 80
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_pictures(family: str) -> None:
+    for puzzle in (draw(family, "visual", "dev", index) for index in range(3)):
+        data = puzzle.problem.images[0].read()
+        picture = Pillow.open(io.BytesIO(data))
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (128, 128))
+        assert len(puzzle.problem.images) == 1
+        # Light paper, and ink on it.
+        values = pixels(puzzle)
+        assert np.median(values) >= 230
+        assert (values.min(axis=2) < 120).sum() > 20
+
+
+def test_drawn_numbers_are_read_by_their_place() -> None:
+    # Ink where the numbers are, in the picture twin alone.
+    visual, text = (draw("machines", twin, "test", 2) for twin in ("visual", "text"))
+    assert not np.array_equal(pixels(visual), pixels(text))
+    wanted = Counter(str(visual.scene.facts["start"]))
+    assert sum(wanted.values()) == 2
+
+
+@pytest.mark.parametrize("family", ["charts", "counting", "spatial"])
+def test_the_picture_shows_the_facts(family: str) -> None:
+    for index in range(6):
+        puzzle = draw(family, "visual", "test", index)
+        facts = puzzle.scene.facts
+        values = pixels(puzzle).astype(int)
+        strong = {
+            name: np.linalg.norm(values - np.array(color), axis=2) < 30
+            for name, color in COLORS.items()
+        }
+        for name, mask in strong.items():
+            if family == "charts":
+                column = mask.sum(axis=0).max()
+                assert abs(column - 8 * int(facts[f"{name} bar"])) <= 1
+                continue
+            cells = [
+                Cell(row, column)
+                for row in range(1, CELLS + 1)
+                for column in range(1, CELLS + 1)
+                if centre(mask, Cell(row, column)) > 40
+            ]
+            if family == "counting":
+                assert len(cells) == int(facts[f"number of {name} objects"])
+            else:
+                assert {cell.words for cell in cells} == {
+                    words for words, thing in facts.items()
+                    if thing.startswith(f"{name} ") and words.startswith("row ")
+                }  # fmt: skip
+
+
+def centre(mask: np.ndarray[Any, Any], cell: Cell) -> int:
+    left, top = cell.corner
+    return int(mask[top + 8 : top + CELL - 8, left + 8 : left + CELL - 8].sum())
+
+
+@pytest.mark.parametrize("family", ["angles", "charts", "counting", "machines"])
+def test_twins_are_one_scene_asked_twice(family: str) -> None:
+    for index in range(6):
+        text, visual = (draw(family, twin, "test", index, seed=2) for twin in ("text", "visual"))
+        assert text.content == visual.content
+        assert text.scene.facts == visual.scene.facts
+        assert gold_claims(text.scene) == gold_claims(visual.scene)
+        assert text.problem.answer == visual.problem.answer
+        assert text.problem.choices == visual.problem.choices
+        assert text.problem.question != visual.problem.question
+        assert text.problem.id != visual.problem.id
+        assert (text.problem.modality, visual.problem.modality) == (
+            "text-dominant",
+            "visual-dominant",
+        )
+
+
+@pytest.mark.parametrize("family", ["angles", "charts", "counting", "machines"])
+def test_the_text_twin_tells_every_number_that_a_solution_reads(
+    family: str, no_picture: None
+) -> None:
+    for index in range(30):
+        puzzle = draw(family, "text", "dev", index)
+        numbers = set(re.findall(r"\d+", puzzle.problem.question))
+        for claim in gold_claims(puzzle.scene):
+            if claim.kind == "look":
+                assert claim.value in numbers
+        if family in ("angles", "charts"):
+            hidden = puzzle.scene.questions["visual"]
+            assert not {c.value for c in gold_claims(puzzle.scene) if c.kind == "look"} & set(
+                re.findall(r"= (\d+)", hidden)
+            )
+
+
+@pytest.mark.parametrize(
+    ("family", "twin", "split", "message"),
+    [
+        ("spatial", "text", "test", "no text puzzles of the family 'spatial'"),
+        ("mazes", "visual", "test", "no visual puzzles of the family 'mazes'"),
+        ("angles", "video", "test", "no video puzzles of the family 'angles'"),
+        # Without the check, no content would ever fall into such a split.
+        ("angles", "text", "validation", "no split 'validation': take train, dev, test"),
+    ],
+)
+def test_what_there_is_not(family: str, twin: str, split: str, message: str) -> None:
+    with pytest.raises(ProblemError, match=message):
+        draw(family, cast("Twin", twin), cast("Split", split), 0)
+
+
+def test_puzzles_take_turns_and_have_unique_ids(no_picture: None) -> None:
+    drawn = list(puzzles("test", 200, seed=7))
+    assert len(drawn) == 200
+    assert len({puzzle.problem.id for puzzle in drawn}) == 200
+    kinds = [
+        (p.problem.source, "text" if p.problem.modality == "text-dominant" else "visual")
+        for p in drawn
+    ]
+    assert kinds[:18] == list(KINDS) * 2
+    levels = Counter(puzzle.problem.category for puzzle in drawn)
+    assert levels.keys() == {"level-1", "level-2", "level-3"}
+    assert min(levels.values()) > 50
+    assert list(puzzles("test", 0)) == []
+    # A shorter list is the beginning of a longer one.
+    assert [told(p) for p in puzzles("test", 20, seed=7)] == [told(p) for p in drawn[:20]]
+
+
+def test_levels_ask_for_more_steps(no_picture: None) -> None:
+    for family in ("angles", "counting", "charts", "machines"):
+        steps = [
+            np.mean([len(gold_claims(draw(family, "text", "dev", 3 * k + level).scene))
+                     for k in range(15)])
+            for level in range(3)
+        ]  # fmt: skip
+        assert steps == sorted(steps) and steps[0] < steps[2], family
+    for index, (fewest, most) in enumerate([(3, 4), (5, 7), (8, 10)]):
+        scene = draw("spatial", "visual", "dev", index).scene
+        assert fewest <= sum(key.startswith("row of") for key in scene.facts) <= most
+
+
+def test_choices(no_picture: None) -> None:
+    answers: Counter[str] = Counter()
+    for index in range(150):
+        problem = draw("machines", "visual", "dev", index).problem
+        assert problem.answer_kind == "choice"
+        assert len(problem.choices) == (4, 6, 10)[index % 3]
+        assert len(set(problem.choices)) == len(problem.choices)
+        assert all(re.fullmatch(r"\d+", choice) for choice in problem.choices)
+        arrived = gold_claims(draw("machines", "visual", "dev", index).scene)[-2].value
+        assert problem.choices[ord(problem.answer) - ord("A")] == arrived
+        answers[problem.answer] += 1
+    # No letter gives itself away.
+    assert answers.keys() == set("ABCDEFGHIJ")
+    assert max(answers.values()) < 50
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_drawing_ends_and_gives_sane_numbers(family: str) -> None:
+    for seed in range(400):
+        for level in (1, 2, 3):
+            scene = FAMILIES[family](random.Random(seed), level)
+            claims = gold_claims(scene)
+            assert 2 <= len(claims) <= 7
+            for claim in claims:
+                if claim.kind == "equation":
+                    assert 0 <= int(claim.value) <= 1600
+            if scene.answer_kind == "number":
+                assert claims[-1].value.isdigit()
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_the_pipeline_grades_gold_solutions_as_correct(
+    family: str, twin: Twin, no_picture: None
+) -> None:
+    for index in range(12):
+        puzzle = draw(family, twin, "dev", index)
+        text = gold_solution(puzzle, random.Random(index))
+        assert read_answer(text, puzzle.problem).verdict == "correct", text
+        steps = FORMATS["steps-brief"].split(text)
+        assert len(steps) == len(gold_claims(puzzle.scene))
+        assert text[steps[-1].end - len(puzzle.problem.answer) : steps[-1].end] == (
+            puzzle.problem.answer
+        )
+        (image, _) = question_parts(puzzle.problem)
+        assert image == puzzle.problem.images[0]
+
+
+def test_the_content_decides_the_split() -> None:
+    shares = Counter(split_of(hashlib.sha256(str(n).encode()).hexdigest()) for n in range(20_000))
+    assert shares["test"] / 20_000 == pytest.approx(0.05, abs=0.01)
+    assert shares["dev"] / 20_000 == pytest.approx(0.05, abs=0.01)
+    scene = FAMILIES["angles"](random.Random(1), 2)
+    assert content_key("angles", scene) != content_key("charts", scene)
+
+
+def test_splits_and_the_training_stream_never_meet(no_picture: None) -> None:
+    seen = set(contents("train", 2000))
+    rng = random.Random("stream")
+    seen |= {draw_puzzle(rng, SEED).content for _ in range(400)}
+    seen |= {draw_first(rng, k / 200).content for k in range(200)}
+    seen |= {draw_align(rng, k / 200).content for k in range(200)}
+    assert len(seen) > 1500
+    held_out: dict[Split, set[str]] = {"dev": set(), "test": set()}
+    for split, found in held_out.items():
+        for seed in (0, SEED):
+            found.update(contents(split, 180, seed))
+        assert {split_of(content) for content in found} == {split}
+    assert {split_of(content) for content in seen} == {"train"}
+    assert not held_out["dev"] & held_out["test"]
+    assert not seen & (held_out["dev"] | held_out["test"])
+
+
+def test_contents_are_those_of_the_puzzles(no_picture: None) -> None:
+    for split in SPLITS:
+        drawn = [puzzle.content for puzzle in puzzles(split, 18, seed=3)]
+        assert list(contents(split, 18, seed=3)) == drawn
+
+
+def test_the_picture_keeps_to_its_lattice() -> None:
+    assert (SIDE, CELL, CELLS) == (128, 32, 4)
+    assert Cell(2, 3).corner == (64, 32)
+    assert Cell(2, 3).words == "row 2, column 3"
+    for row in range(1, CELLS + 1):
+        for column in range(1, CELLS + 1):
+            cell = Cell(row, column)
+            for seed in range(20):
+                canvas = Canvas(random.Random(seed))
+                paper = canvas.image.getpixel((0, 0))
+                canvas.shape(cell, "blue", "cross")
+                canvas.text(cell, "84")
+                drawn = (np.asarray(canvas.image) != np.asarray(paper)).any(axis=2)
+                left, top = cell.corner
+                inside = drawn[top : top + CELL, left : left + CELL].sum()
+                assert inside == drawn.sum() > 0
