@@ -126,12 +126,12 @@ def main() -> None:
     for job, (fast, slow) in results.items():
         console.print(f"{job}: {slow.seconds / fast.seconds:.1f} x faster together")
     if arguments.json:
-        ways = {
+        figures = {
             job: {"together": dataclasses.asdict(fast), "one_by_one": dataclasses.asdict(slow)}
             for job, (fast, slow) in results.items()
         }
         ratios = {job: round(s.seconds / f.seconds, 2) for job, (f, s) in results.items()}
-        arguments.json.write_text(json.dumps({"ways": ways, "ratios": ratios}, indent=1))
+        arguments.json.write_text(json.dumps({"ways": figures, "ratios": ratios}, indent=1))
 
 
 if __name__ == "__main__":

@@ -221,6 +221,7 @@ def parse_text(text: str, file: str) -> Recipe:
     """A recipe from YAML text; `file` names it in errors."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_repeated_keys(node, file)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -230,6 +231,21 @@ def parse_text(text: str, file: str) -> Recipe:
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of keys", file=file)
     return parse(data, file, node)
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, file: str) -> None:
+    """YAML would silently keep the last of them."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                row = key.start_mark.line + 1
+                raise RecipeError("is given twice", file=file, row=row, field=str(key.value))
+            seen.add(key.value)
+            _refuse_repeated_keys(value, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, file)
 
 
 def parse(data: object, file: str | None = None, node: yaml.Node | None = None) -> Recipe:
@@ -303,12 +319,8 @@ class Built(NamedTuple):
     """What a recipe names, built."""
 
     sampler: Sampler
-    scorers: tuple[tuple[ScorerPlan, StepScorer], ...]
+    scorers: tuple[StepScorer, ...]
     engines: tuple[Any, ...]
-
-    def plan(self) -> Plan:
-        """How to analyse the run."""
-        return Plan.of(self.sampler.n, self.sampler.generator.name, self.scorers, self.sampler.key)
 
 
 def build(recipe: Recipe) -> Built:
@@ -330,13 +342,17 @@ def build(recipe: Recipe) -> Built:
     )
     return Built(
         sampler,
-        tuple((scorer_plan(one), _scorer(one, engines[one.engine])) for one in recipe.scorers),
+        tuple(_scorer(one, engines[one.engine]) for one in recipe.scorers),
         tuple(engines.values()),
     )
 
 
-def scorer_plan(config: ScorerConfig) -> ScorerPlan:
-    """How a scorer enters the analysis."""
+def plan(recipe: Recipe) -> Plan:
+    """How a run of the recipe is analysed."""
+    return Plan(recipe.sample.n, tuple(_scorer_plan(scorer) for scorer in recipe.scorers))
+
+
+def _scorer_plan(config: ScorerConfig) -> ScorerPlan:
     judge = isinstance(config, JudgeConfig)
     return ScorerPlan(
         name=config.name,

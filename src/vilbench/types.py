@@ -380,7 +380,7 @@ class Completion:
 
     text: str
     finish_reason: FinishReason
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     tokens: tuple[Token, ...] = ()
 
 
@@ -431,9 +431,7 @@ class LikelihoodModel(Protocol):
         """Changes with whatever changes the output."""
         ...
 
-    async def score_tokens(
-        self, prompt: Prompt, replies: Sequence[str]
-    ) -> list[tuple[Token, ...]]:
+    async def score_tokens(self, prompt: Prompt, replies: Sequence[str]) -> list[tuple[Token, ...]]:
         """Tokens of each reply with their log-probabilities; the texts spell the reply.
 
         Raises:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -45,6 +47,7 @@ def encoder() -> PromptEncoder:
 def checkpoint() -> Path:
     """A random small model with several end tokens, so that lengths vary."""
     folder = Path(tempfile.mkdtemp(prefix="vilbench-engine-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     model = make_model(tokenizer(), "small", seed=1)
     with torch.no_grad():
         # Sharper than a fresh model, as trained ones are.

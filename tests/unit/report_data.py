@@ -166,7 +166,6 @@ def make_results(
                 unparsed=57,
                 prompt_tokens=412_800,
                 completion_tokens=201_600,
-                cached_tokens=395_600,
             ),
             *(
                 StageCount(
@@ -176,7 +175,6 @@ def make_results(
                     unparsed=12 * i,
                     prompt_tokens=980_000,
                     completion_tokens=88_000,
-                    cached_tokens=700_000,
                 )
                 for i, s in enumerate(scorers)
             ),

@@ -162,12 +162,40 @@ def test_pictures(family: str) -> None:
         assert (values.min(axis=2) < 120).sum() > 20
 
 
-def test_drawn_numbers_are_read_by_their_place() -> None:
-    # Ink where the numbers are, in the picture twin alone.
-    visual, text = (draw("machines", twin, "test", 2) for twin in ("visual", "text"))
-    assert not np.array_equal(pixels(visual), pixels(text))
-    wanted = Counter(str(visual.scene.facts["start"]))
-    assert sum(wanted.values()) == 2
+def shows(puzzle: Puzzle, cell: Cell, text: str) -> bool:
+    """Whether the glyphs of `text` stand in a cell, dot by dot."""
+    ink = pixels(puzzle).max(axis=2) < 60
+    left, top = cell.corner
+    place = ink[top : top + CELL, left : left + CELL]
+    for character in text:
+        canvas = Canvas(random.Random(0))
+        canvas.glyphs(0, 0, character, 2, (0, 0, 0))
+        stencil = (np.asarray(canvas.image).max(axis=2) < 60)[:14, :10]
+        windows = np.lib.stride_tricks.sliding_window_view(place, stencil.shape)
+        if not (windows == stencil).all(axis=(2, 3)).any():
+            return False
+    return True
+
+
+def test_the_picture_shows_the_numbers_of_the_visual_twin_alone() -> None:
+    for index in range(6):
+        visual, text = (draw("angles", twin, "test", index) for twin in ("visual", "text"))
+        kind = visual.problem.question.split(" are ")[0]
+        left, right = {
+            "The angles of a triangle": (Cell(4, 1), Cell(4, 4)),
+            "The angles on a line": (Cell(3, 1), Cell(3, 4)),
+            "The angles around a point": (Cell(2, 1), Cell(2, 4)),
+        }[kind]
+        for cell, name in ((left, "angle A"), (right, "angle B")):
+            assert shows(visual, cell, visual.scene.facts[name])
+            assert not shows(text, cell, visual.scene.facts[name])
+    for index in range(3):
+        visual, text = (draw("machines", twin, "test", index) for twin in ("visual", "text"))
+        (row,) = [row for row in (2, 3) if shows(visual, Cell(row, 1), visual.scene.facts["start"])]
+        for number in range(1, index + 2):
+            box = visual.scene.facts[f"box {number}"].replace(" ", "")
+            assert shows(visual, Cell(row, number + 1), box)
+            assert not shows(text, Cell(row, number + 1), box)
 
 
 @pytest.mark.parametrize("family", ["charts", "counting", "spatial"])

@@ -175,16 +175,16 @@ def _run(
     from vilbench.cli import job
 
     wanted = {"seed": seed, "problems.limit": limit, "sample.n": n, "sample.engine.model": engine}
-    changes = {key: value for key, value in wanted.items() if value is not None}
+    changes: dict[str, object] = {k: value for k, value in wanted.items() if value is not None}
     if problems is not None:
         changes |= job.parse_problems(problems)
     recipe = config.load(name).changed(changes)
     console = Console()
     command = job.command_line(sys.argv[1:])
     with job.open_run(recipe, out, fresh=fresh, command=command, console=console) as stored:
-        built = job.work(stored, recipe, console, plain=plain, stages=stages or {"sample", "score"})
+        job.work(stored, recipe, console, plain=plain, stages=stages or {"sample", "score"})
         if stages is None:
-            job.report(stored, built, console, plain=plain)
+            job.report(stored, recipe, console, plain=plain)
         _finish(job.failed_share(stored, recipe), recipe.max_failures, stored)
 
 
@@ -197,8 +197,9 @@ def _stored(folder: Path, *, plain: bool, stages: set[str]) -> None:
     with Run.open(folder, manifest) as stored:
         recipe = job.recipe_of(stored)
         console = Console()
-        built = job.work(stored, recipe, console, plain=plain, stages=stages)
-        job.report(stored, built, console, plain=plain)
+        if stages:
+            job.work(stored, recipe, console, plain=plain, stages=stages)
+        job.report(stored, recipe, console, plain=plain)
         _finish(job.failed_share(stored, recipe), recipe.max_failures, stored)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from vilbench import __version__, config
 from vilbench.cli.meter import meter
-from vilbench.config import Built, Recipe
+from vilbench.config import Recipe
 from vilbench.embedded import model_folder
 from vilbench.evaluate.analysis import analyse
 from vilbench.evaluate.results import Results
@@ -87,23 +87,24 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def work(run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: set[str]) -> Built:
+def work(run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: set[str]) -> None:
     """Runs stages of a run; engines are closed at the end."""
-    return asyncio.run(_work(run, recipe, console, plain=plain, stages=stages))
+    asyncio.run(_work(run, recipe, console, plain=plain, stages=stages))
 
 
 async def _work(
     run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: set[str]
-) -> Built:
+) -> None:
     built = config.build(recipe)
     async with AsyncExitStack() as stack:
         for engine in built.engines:
             stack.push_async_callback(engine.aclose)
-        progress = stack.enter_context(meter(console, plain=plain))
+        progress = meter(console, plain=plain)
+        stack.enter_context(progress)
         if "sample" in stages:
             await sample(run, built.sampler, concurrency=recipe.concurrency, progress=progress)
         if "score" in stages:
-            for _, scorer in built.scorers:
+            for scorer in built.scorers:
                 await score(
                     run,
                     scorer,
@@ -111,12 +112,11 @@ async def _work(
                     concurrency=recipe.concurrency,
                     progress=progress,
                 )
-    return built
 
 
-def report(run: Run, built: Built, console: Console, *, plain: bool) -> Results:
+def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Results:
     """Writes `results.json` and `report.html`, prints the table."""
-    plan = built.plan()
+    plan = config.plan(recipe)
     results = analyse(run, plan, rejected_rows(run))
     commands = [event for event in run.events() if event.kind == "command"]
     provenance = Provenance(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vilbench.evaluate.pools import Pools, ScorerPlan
 from vilbench.evaluate.results import Discrimination, Histogram, Results, Row, StageCount
-from vilbench.evaluate.scoring import score_key
+from vilbench.evaluate.stages import noted
 from vilbench.metrics import (
     Bootstrap,
     compare,
@@ -30,7 +31,7 @@ from vilbench.selection import (
 )
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
-from vilbench.types import SCHEMA_VERSION, StepScorer, StepScores, Usage
+from vilbench.types import SCHEMA_VERSION, StepScores, Usage
 
 ALL = "all"
 
@@ -43,36 +44,42 @@ class Plan:
 
     Attributes:
         n: Size of the pools.
-        policy: Name of the policy, for the tables.
         scorers: The scorers, in the order of the tables.
-        keys: Key of each scorer's stored values, by its name.
-        sample_key: Key of the stored solutions.
     """
 
     n: int
-    policy: str
     scorers: tuple[ScorerPlan, ...]
-    keys: Mapping[str, str]
-    sample_key: str
 
-    @classmethod
-    def of(
-        cls,
-        n: int,
-        policy: str,
-        scorers: Sequence[tuple[ScorerPlan, StepScorer]],
-        sample_key: str,
-    ) -> Plan:
-        """The plan for scorers as they were built."""
-        keys = {plan.name: score_key(scorer, sample_key) for plan, scorer in scorers}
-        return cls(n, policy, tuple(plan for plan, _ in scorers), keys, sample_key)
+
+class Stored(NamedTuple):
+    """What a run holds for a plan: aligned pools, and the values by scorer."""
+
+    policy: str
+    pools: Pools
+    values: Mapping[str, Mapping[ScoreRef, StepScores]]
+
+
+def stored(run: Run, plan: Plan) -> Stored:
+    """Reads a run; a scorer whose stage has not begun has no values.
+
+    Raises:
+        RunError: Nothing has been sampled yet.
+    """
+    begun = noted(run)
+    keys = begun.score_keys
+    return Stored(
+        policy=begun.policy,
+        pools=Pools.of(run.problems(), run.solutions(begun.sample_key), plan.n),
+        values={
+            scorer.name: run.scores(keys[scorer.name]) if scorer.name in keys else {}
+            for scorer in plan.scorers
+        },
+    )
 
 
 def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
     """Results of a stored run; what has not been scored yet counts as no verdict."""
-    stored = run.solutions(plan.sample_key)
-    pools = Pools.of(run.problems(), stored, plan.n)
-    values = {scorer.name: run.scores(plan.keys[scorer.name]) for scorer in plan.scorers}
+    policy, pools, values = stored(run, plan)
     scores = {
         method: pools.scores(scorer, method.partition("/")[2], values[scorer.name])
         for scorer in plan.scorers
@@ -88,7 +95,7 @@ def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
         problem_set=manifest.problem_set,
         n_problems=len(pools.problems),
         n_solutions=plan.n,
-        policy=plan.policy,
+        policy=policy,
         scorers=tuple(scorer.name for scorer in plan.scorers),
         seed=manifest.seed,
         rows=tuple(row for part in slices for row in _rows(part, curves, manifest.problem_set)),
@@ -98,7 +105,7 @@ def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
             for method in scores
         ),
         histograms=tuple(_histogram(scorer, pools, values[scorer.name]) for scorer in plan.scorers),
-        counts=tuple(_counts(run, plan, pools, values)),
+        counts=tuple(_counts(plan, pools, values)),
         rejected=tuple(rejected),
         minimal_detectable_delta=_detectable(curves, tuple(scores)),
     )
@@ -254,7 +261,6 @@ def _histogram(
 
 
 def _counts(
-    run: Run,
     plan: Plan,
     pools: Pools,
     values: Mapping[str, Mapping[ScoreRef, StepScores]],
@@ -286,7 +292,6 @@ def _stage(stage: str, usages: Sequence[Usage], failed: int, unparsed: int) -> S
         unparsed=unparsed,
         prompt_tokens=total.prompt_tokens,
         completion_tokens=total.completion_tokens,
-        cached_tokens=total.cached_tokens,
     )
 
 

@@ -72,7 +72,11 @@ class Histogram(Record):
 
 
 class StageCount(Record):
-    """Work and losses of one stage (`sample` or a scorer's name)."""
+    """Work and losses of one stage (`sample` or a scorer's name).
+
+    Tokens are those of the requests. How many of them an engine could reuse depends on what
+    was asked together, so it is no part of the results.
+    """
 
     stage: str
     units: int
@@ -80,7 +84,6 @@ class StageCount(Record):
     unparsed: int
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int
 
 
 class Results(Record):

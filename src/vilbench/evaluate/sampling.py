@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vilbench.answers import read
 from vilbench.evaluate.progress import Progress, Silence
+from vilbench.evaluate.stages import SAMPLE, note_sampling
 from vilbench.executors import map_bounded
 from vilbench.steps import StepFormat
 from vilbench.store.records import Failure
@@ -111,10 +112,11 @@ async def sample(
     """
     progress = progress or Silence()
     key = sampler.key
+    note_sampling(run, key, sampler.n, sampler.generator.name)
     stored = {problem_id: len(pool) for problem_id, pool in run.solutions(key).items()}
     problems = run.problems()
     todo = [problem for problem in problems if stored.get(problem.id, 0) < sampler.n]
-    progress.begin("sample", len(problems), len(problems) - len(todo))
+    progress.begin(SAMPLE, len(problems), len(problems) - len(todo))
 
     async def draw(problem: Problem) -> list[Solution]:
         return await sampler.draw(problem, stored.get(problem.id, 0))
@@ -126,8 +128,8 @@ async def sample(
                 run.put_failure(_failure(key, outcome.item, outcome.value))
             else:
                 run.put_solutions(key, outcome.value)
-            progress.advance("sample", failed=failed)
-    progress.end("sample")
+            progress.advance(SAMPLE, failed=failed)
+    progress.end(SAMPLE)
 
 
 def _failure(key: str, problem: Problem, error: EngineError) -> Failure:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from vilbench.evaluate.progress import Progress, Silence
+from vilbench.evaluate.stages import note_scoring
 from vilbench.executors import map_bounded
 from vilbench.store.records import Failure, ScoreRef
 from vilbench.store.run import Run
@@ -53,6 +54,7 @@ async def score(
     """
     progress = progress or Silence()
     key = score_key(scorer, sample_key)
+    note_scoring(run, scorer.name, key, sample_key)
     known = set(run.scores(key))
     solutions = run.solutions(sample_key)
     pools = [Pool(problem, solutions.get(problem.id, ())) for problem in run.problems()]

@@ -1,1 +1,1 @@
-
+"""Problem sets: own data from files, procedural puzzles."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from vilbench.evaluate.analysis import Plan
+from vilbench.evaluate.analysis import Plan, stored
 from vilbench.evaluate.pools import Pools
 from vilbench.report.exhibit import Exhibit
 from vilbench.selection import pick
@@ -19,8 +19,7 @@ SOLUTIONS = 4
 
 def gallery(run: Run, plan: Plan, problems: int = PROBLEMS) -> list[Exhibit]:
     """Problems from all sources in turn, those first whose pools hold right and wrong ones."""
-    pools = Pools.of(run.problems(), run.solutions(plan.sample_key), plan.n)
-    values = {scorer.name: run.scores(plan.keys[scorer.name]) for scorer in plan.scorers}
+    _, pools, values = stored(run, plan)
     picks = _picks(pools, plan, values)
     exhibits = []
     for place in _chosen(pools, problems):

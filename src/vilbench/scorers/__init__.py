@@ -1,1 +1,1 @@
-
+"""Every StepScorer: generative judges and likelihoods."""

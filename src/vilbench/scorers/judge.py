@@ -44,7 +44,7 @@ _MARK = re.compile(
 _VALUE = re.compile(
     r"(?P<score>[0-9]{1,4})(?:\.0{1,4})?(?![^\W_]|[.,][0-9])[ \t*_`\"'\])(]{0,8}+"
     r"(?:(?:/|out of|of)[ \t]{0,4}(?P<scale>[0-9]{1,4}))?"
-    r"(?![0-9%/~]|(?:[-–—]|to\b|or\b|and\b)[ \t]{0,4}[0-9])",
+    r"(?![0-9%/~]|(?:[-–—,]|to\b|or\b|and\b)[ \t]{0,4}[0-9])",
     re.IGNORECASE,
 )
 
@@ -155,10 +155,10 @@ def _expectation(completion: Completion, place: int) -> float | None:
     end = 0
     for token in completion.tokens:
         start, end = end, end + len(token.text)
+        if not completion.text.startswith(token.text, start):
+            return None
         if end <= place:
             continue
-        if completion.text[start:end] != token.text:
-            return None
         total = weighted = 0.0
         for alternative, logprob in token.top.items():
             text = alternative.strip()

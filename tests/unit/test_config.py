@@ -1,0 +1,173 @@
+"""Recipes: what loads, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from vilbench import config
+from vilbench.types import CheckpointError, RecipeError
+
+GOOD = """\
+name: mine
+problems: {source: puzzles, split: dev, limit: 3}
+sample:
+  engine: {kind: local, model: folder}
+  n: 4
+scorers:
+  - kind: judge
+    name: judge-orm
+    granularity: solution
+    engine: {kind: local, model: folder}
+  - kind: likelihood
+    engine: {kind: local, model: folder}
+"""
+
+
+def shipped() -> list[str]:
+    return [
+        Path(item.name).stem
+        for item in files("vilbench.recipes").iterdir()
+        if item.name.endswith(".yaml")
+    ]
+
+
+def test_shipped_recipes_are_there() -> None:
+    assert "embedded" in shipped()
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipe_loads(name: str) -> None:
+    recipe = config.load(name)
+    assert recipe.scorers
+    assert config.plan(recipe).n == recipe.sample.n
+
+
+def test_a_recipe_of_the_demo_has_every_row_that_is_promised() -> None:
+    plan = config.plan(config.load("embedded"))
+    methods = [method for scorer in plan.scorers for method in scorer.methods()]
+    steps = ("mean", "min", "product", "last-1", "last-2", "last-3", "last-4")
+    assert methods == [
+        "judge-orm",
+        *(f"judge-prm/{name}" for name in steps),
+        *(f"likelihood/{name}" for name in steps if name not in ("min", "product")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "row", "field", "words"),
+    [
+        (("  n: 4", "  m: 4"), 5, "sample.m", "is no key"),
+        (("  n: 4", "  n: many"), 5, "sample.n", "integer"),
+        (("  n: 4", "  n: 0"), 5, "sample.n", "greater"),
+        (("model: folder}\n  n", "modell: folder}\n  n"), 4, "sample.engine", "more"),
+        (("    name: judge-orm", "    nam: judge-orm"), 7, "scorers[0].name", "more"),
+        (("granularity: solution", "granularity: page"), 9, "scorers[0].granularity", "step"),
+        (("kind: likelihood", "kind: oracle"), 11, "scorers[1]", "oracle"),
+        (("split: dev", "split: all"), 2, "problems.split", "train"),
+    ],
+)
+def test_wrong_recipe_names_file_line_and_key(
+    change: tuple[str, str], row: int, field: str, words: str
+) -> None:
+    text = GOOD.replace(*change)
+    assert text != GOOD
+    with pytest.raises(RecipeError) as caught:
+        config.parse_text(text, "mine.yaml")
+    assert caught.value.file == "mine.yaml"
+    assert caught.value.row == row
+    assert str(caught.value.field).startswith(field)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "YAML"),
+        ("- 1\n- 2\n", "mapping"),
+        ("", "mapping"),
+        ("name: a\nname: b\n", "twice"),
+        ("name: a\nsample:\n  n: 1\n  n: 2\n", "twice"),
+        ("!!python/object/apply:os.system ['true']", "YAML"),
+    ],
+)
+def test_what_is_no_recipe(text: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        config.parse_text(text, "mine.yaml")
+
+
+def test_duplicate_key_names_its_line() -> None:
+    with pytest.raises(RecipeError) as caught:
+        config.parse_text("name: a\nsample:\n  n: 1\n  n: 2\n", "mine.yaml")
+    assert caught.value.row == 4
+    assert caught.value.field == "n"
+
+
+def test_unknown_names_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="embedded"):
+        config.load("nonesuch")
+    with pytest.raises(RecipeError, match=r"nonesuch\.yaml"):
+        config.load(str(tmp_path / "nonesuch.yaml"))
+
+
+def test_equal_scorer_names_are_refused() -> None:
+    text = GOOD.replace("  - kind: likelihood\n", "  - kind: likelihood\n    name: judge-orm\n")
+    with pytest.raises(RecipeError, match="names of their own"):
+        config.parse_text(text, "mine.yaml")
+
+
+def test_unknown_aggregation_is_refused() -> None:
+    text = GOOD.replace("  - kind: likelihood\n", "  - kind: likelihood\n    votes: last-0\n")
+    with pytest.raises(RecipeError, match="last-0"):
+        config.parse_text(text, "mine.yaml")
+
+
+def test_changes_by_path() -> None:
+    recipe = config.parse_text(GOOD, "mine.yaml")
+    changed = recipe.changed({"seed": 5, "sample.n": 9, "problems.limit": 1})
+    assert (changed.seed, changed.sample.n, changed.problems.limit) == (5, 9, 1)
+    assert changed.scorers == recipe.scorers
+    with pytest.raises(RecipeError, match=r"sample\.n"):
+        recipe.changed({"sample.n": 0})
+
+
+def test_identity_holds_what_changes_the_output_and_no_more() -> None:
+    recipe = config.parse_text(GOOD, "mine.yaml")
+    for path, value in {"concurrency": 1, "max_failures": 0.5, "name": "other"}.items():
+        assert recipe.changed({path: value}).identity() == recipe.identity()
+    assert recipe.changed({"sample.engine.device": "cuda"}).identity() == recipe.identity()
+    for path, value in {"sample.n": 5, "sample.temperature": 0.5, "problems.limit": 4}.items():
+        assert recipe.changed({path: value}).identity() != recipe.identity()
+
+
+def test_a_run_gives_its_recipe_back() -> None:
+    recipe = config.parse_text(GOOD, "mine.yaml")
+    again = config.parse({**recipe.identity(), "name": recipe.name, "seed": recipe.seed})
+    assert again == recipe
+
+
+def test_puzzles_need_a_number() -> None:
+    recipe = config.parse_text(GOOD.replace(", limit: 3", ""), "mine.yaml")
+    with pytest.raises(RecipeError, match=r"problems\.limit"):
+        config.load_problems(recipe)
+
+
+def test_unknown_problem_source() -> None:
+    recipe = config.parse_text(GOOD.replace("source: puzzles", "source: mmstar"), "mine.yaml")
+    with pytest.raises(RecipeError, match="mmstar"):
+        config.load_problems(recipe)
+
+
+def test_seed_of_the_run_draws_the_puzzles() -> None:
+    recipe = config.parse_text(GOOD, "mine.yaml")
+    one, two = (config.load_problems(recipe.changed({"seed": s})).problems for s in (0, 1))
+    fixed = recipe.changed({"seed": 1, "problems.seed": 0})
+    assert {p.id for p in one}.isdisjoint(p.id for p in two)
+    assert [p.id for p in config.load_problems(fixed).problems] == [p.id for p in one]
+
+
+def test_missing_checkpoint() -> None:
+    with pytest.raises(CheckpointError, match="folder"):
+        config.build(config.parse_text(GOOD, "mine.yaml"))

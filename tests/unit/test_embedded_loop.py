@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from embedded_data import examples, processor, tiny_model
+
+from vilbench.problems.puzzles import draw
+from vilbench.training.embedded import loop
+from vilbench.training.embedded.examples import Example, solve
+from vilbench.training.embedded.loop import ROUND, WARM_UP, Plan, learning_rate, train
+
+PLAN = Plan("stage", 2 * ROUND, 2, (2e-3, 1e-3), warm_up=True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    """Sums in one order, so that two trainings can be equal to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def from_stream(rng: random.Random, share: float) -> Example:
+    return rng.choice(examples())
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = tiny_model(1)
+    begun = weights(whole)
+    seen = train(whole, processor(), PLAN, from_stream, tmp_path / "whole", print)
+    expected = weights(whole)
+    assert all(not torch.equal(begun[name], expected[name]) for name in expected)
+
+    def breaks_in_the_second_round(rng: random.Random, share: float) -> Example:
+        if share >= 0.5:
+            raise StoppedError
+        return from_stream(rng, share)
+
+    broken = tmp_path / "broken"
+    with pytest.raises(StoppedError):
+        train(tiny_model(1), processor(), PLAN, breaks_in_the_second_round, broken, print, 1)
+    # What a kill in the middle of writing leaves behind is never read.
+    (broken / "stage.state.part").write_bytes(b"half")
+    other = tiny_model(2)
+    assert train(other, processor(), PLAN, from_stream, broken, print, 1) == seen
+    for name, tensor in weights(other).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_a_finished_stage_is_taken_from_its_state(tmp_path: Path) -> None:
+    model = tiny_model(1)
+    seen = train(model, processor(), PLAN, from_stream, tmp_path, print)
+    again = tiny_model(2)
+    assert train(again, processor(), PLAN, from_stream, tmp_path, print) == seen
+    for name, tensor in weights(again).items():
+        assert torch.equal(tensor, weights(model)[name])
+    # Another stage begins from the weights it is given.
+    third = tiny_model(3)
+    train(third, processor(), PLAN._replace(name="next"), from_stream, tmp_path, print)
+    assert any(
+        not torch.equal(tensor, weights(model)[name]) for name, tensor in weights(third).items()
+    )
+
+
+def test_the_stream_depends_on_stage_and_round_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_step", lambda _model, batch, *_: [0.0] * len(batch.tasks))
+
+    def told(name: str, folder: str) -> list[tuple[float, str]]:
+        drawn: list[tuple[float, str]] = []
+
+        def listening(rng: random.Random, share: float) -> Example:
+            example = from_stream(rng, share)
+            drawn.append((share, example.reply))
+            return example
+
+        plan = PLAN._replace(name=name)
+        train(tiny_model(), processor(), plan, listening, tmp_path / folder, print)
+        return drawn
+
+    one = told("a", "x")
+    assert one == told("a", "y")
+    assert one != told("b", "x")
+    assert len(one) == PLAN.steps * PLAN.batch_size
+    assert sorted({share for share, _ in one}) == [0.0, 0.5]
+
+
+def test_it_learns_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = [example for example in examples() if example.task == "solve"][:2]
+    said: list[str] = []
+    monkeypatch.setattr(loop, "ROUND", 4)
+    plan = Plan("stage", 40, 2, (5e-3, 2e-3), warm_up=False)
+    train(tiny_model(), processor(), plan, lambda rng, _: rng.choice(pair), tmp_path, said.append)
+    assert len(said) == 2
+    assert said[0].startswith("stage step 20/40 ") and " seq/s {" in said[0]
+    task = f"solve/{pair[0].family}"
+    losses = [float(line.split(f'"{task}": ')[1].split(",")[0].rstrip("}")) for line in said]
+    assert losses[1] < 0.8 * losses[0]
+
+
+def test_nothing_of_another_split_is_learnt(tmp_path: Path) -> None:
+    held_out = solve(draw("angles", "text", "test", 0), random.Random(0))
+    with pytest.raises(AssertionError, match="another split"):
+        train(tiny_model(), processor(), PLAN, lambda *_: held_out, tmp_path, print)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_steps_come_in_rounds(tmp_path: Path) -> None:
+    plan = PLAN._replace(steps=ROUND + 1)
+    with pytest.raises(ValueError, match="'stage' has 9 steps, no multiple of 8"):
+        train(tiny_model(), processor(), plan, from_stream, tmp_path, print)
+
+
+def test_learning_rate() -> None:
+    plan = Plan("p", 400, 1, (1.0, 0.2), warm_up=False)
+    assert learning_rate(plan, 0) == 1.0
+    assert learning_rate(plan, 200) == pytest.approx(0.6)
+    assert learning_rate(plan, 400) == pytest.approx(0.2)
+    warm = plan._replace(warm_up=True)
+    assert learning_rate(warm, 0) == pytest.approx(1 / WARM_UP)
+    assert learning_rate(warm, 74) == pytest.approx(learning_rate(plan, 74) * 0.5)
+    assert learning_rate(warm, WARM_UP) == learning_rate(plan, WARM_UP)

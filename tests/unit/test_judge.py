@@ -1,0 +1,517 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vilbench.scorers.judge import PROMPTS, Judgement, JudgePrompt, JudgeScorer, NoVerdict
+from vilbench.steps import FORMATS, question_parts
+from vilbench.testing import (
+    ScriptedEngine,
+    make_problem,
+    make_solution,
+    prompt_text,
+    scripted_completion,
+    tiny_png,
+)
+from vilbench.types import (
+    BytesSource,
+    Completion,
+    EngineError,
+    Image,
+    Problem,
+    Prompt,
+    Sampling,
+    StepScores,
+    Token,
+    Usage,
+)
+
+BRIEF = PROMPTS["brief"]
+IMAGE = Image.of(BytesSource(tiny_png("red")))
+OTHER = Image.of(BytesSource(tiny_png("blue")))
+PROBLEM = make_problem(images=(IMAGE,))
+TEXT = "I read 2 and 3.\nI add them.\nThe sum is 5."
+
+
+def judged(text: str) -> int:
+    return BRIEF.read(scripted_completion(text)).score
+
+
+def values(records: Sequence[StepScores]) -> list[tuple[float | None, ...]]:
+    return [record.values for record in records]
+
+
+# --- asking
+
+
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
+@pytest.mark.parametrize(
+    "problem",
+    [
+        PROBLEM,
+        make_problem(),
+        make_problem(images=(IMAGE, OTHER)),
+        make_problem(question="See <image 2> beside <image 1>.", images=(IMAGE, OTHER)),
+        make_problem(answer="B", answer_kind="choice", choices=("4", "5"), images=(IMAGE,)),
+        make_problem(question="Which of these holds? <image 1>", images=(IMAGE,)),
+        make_problem(question="", images=(IMAGE,)),
+    ],
+)
+def test_every_request_about_a_problem_begins_alike(prompt: JudgePrompt, problem: Problem) -> None:
+    shared = question_parts(problem)
+    for asked in (
+        FORMATS["steps"].ask(problem),
+        prompt.ask_whole(problem, TEXT),
+        prompt.ask_step(problem, TEXT),
+    ):
+        assert asked.images == tuple(part for part in shared if isinstance(part, Image))
+        begin, last = asked.parts[: len(shared) - 1], asked.parts[len(shared) - 1]
+        assert begin == shared[:-1]
+        if isinstance(shared[-1], str):
+            assert isinstance(last, str)
+            assert last.startswith(shared[-1] + "\n")
+            assert len(asked.parts) == len(shared)
+        else:
+            assert last == shared[-1]
+            assert len(asked.parts) == len(shared) + 1
+
+
+def test_the_words_of_the_brief_requests() -> None:
+    # The embedded models have learnt these very words.
+    assert BRIEF.ask_whole(PROBLEM, TEXT).parts == (
+        IMAGE,
+        f"How much is 2 + 3?\nSolution:\n{TEXT}\nRate this solution.",
+    )
+    assert BRIEF.ask_step(PROBLEM, "I read 2 and 3.").parts == (
+        IMAGE,
+        "How much is 2 + 3?\nSolution:\nI read 2 and 3.\nRate the last step.",
+    )
+    assert BRIEF.ask_step(make_problem(question="", images=(IMAGE,)), "So 5.").parts == (
+        IMAGE,
+        "Solution:\nSo 5.\nRate the last step.",
+    )
+    assert BRIEF.ask_whole(PROBLEM, TEXT).system == ""
+
+
+def test_the_rubric_names_criteria_and_scale() -> None:
+    asked = PROMPTS["rubric"].ask_step(PROBLEM, TEXT)
+    for word in ("relevance", "coherence", "accuracy", "clarity", "5 excellent", "1 very poor"):
+        assert word in asked.system
+    assert prompt_text(asked).count("Overall Score: an integer from 1 to 5") == 1
+    whole = PROMPTS["rubric"].ask_whole(PROBLEM, TEXT)
+    assert "as a whole" in str(whole.parts[-1]) and "last step" not in str(whole.parts[-1])
+
+
+# --- reading
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("Reasoning: fine.\nOverall Score: 4", 4),
+        ("overall score: 1", 1),
+        ("Score: 5.", 5),
+        ("score=3", 3),
+        ("**Overall Score:** 3", 3),
+        ("**Overall Score**: 3", 3),
+        ("**Overall Score: 3**", 3),
+        ("### Overall Score: `3`", 3),
+        ("Overall Score: [4]", 4),
+        ("Overall Score: (4)", 4),
+        ("Overall Score:4", 4),
+        ("Overall Score: 4/5", 4),
+        ("Overall Score: **4**/5", 4),
+        ("Overall Score: 4 / 5.", 4),
+        ("Overall Score: 4 out of 5", 4),
+        ("Overall Score: 4 (out of 5)", 4),
+        ("Overall Score: 4.0", 4),
+        ("Overall Score: 4.0/5", 4),
+        ("Overall Score: 4 (good)", 4),
+        ("Overall Score: 4 - a good step", 4),
+        ("Overall Score: 4, since it is right.", 4),
+        ("Overall Score: 4\n\nOverall Score: 4", 4),
+        ("Score: 4. In all: Overall Score: 4.0", 4),
+        ("The overall score is 2.", 2),
+        ("Accuracy score: 5\nClarity score: 3\nOverall Score: 4", 4),
+        ("Overall Score：4", 4),
+        ('```json\n{"reasoning": "ok", "overall_score": 4}\n```', 4),
+        ('{"score": "2"}', 2),
+        ("Reasoning: I get 12, 7. Step 2 is 5 too large.\nOverall Score: 1", 1),
+        ("Overall Score: 3\x1b[0m", 3),
+    ],
+)
+def test_scores_that_are_read(text: str, score: int) -> None:
+    assert judged(text) == score
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "5",
+        "4/5",
+        "I would give it a 4.",
+        "This is excellent.",
+        "Overall Score:",
+        "Overall Score: four",
+        "Overall Score: ４",
+        "Overall Score: ٤",
+        "Overall Score: ４\nOverall Score: 3",
+        "Overall Score: 0",
+        "Overall Score: 6",
+        "Overall Score: -4",
+        "Overall Score: +4",
+        "Overall Score: 45",
+        "Overall Score: 4.5",
+        "Overall Score: 4,5",
+        "Overall Score: 4.5/5",
+        "Overall Score: 3.99",
+        "Overall Score: 4/10",
+        "Overall Score: 4 out of 10",
+        "Overall Score: 4/5/5",
+        "Overall Score: 80%",
+        "Overall Score: 4%",
+        "Overall Score: 4 %",
+        "Overall Score: [1-5]",
+        "Overall Score: 1-5",
+        "Overall Score: 3 – 4",
+        "Overall Score: 3 to 4",
+        "Overall Score: 3 or 4",
+        "Overall Score: 4th",
+        "Overall Score: 4x",
+        "Overall Score: 1e1",
+        "Overall Score: 0x4",
+        "Overall Score: 1.2.3",
+        "Overall Score: 99999999999999999999",
+        "Overall Score: 2\nOverall Score: 5",
+        "Score: 2. Score: 5.",
+        "Overall Score: 12345\nOverall Score: 4",
+        "Underscore: 4",
+        "Scores: 4",
+        '{"overall_score": null}',
+        '{"overall_score": [3, 4]}',
+        "<score>4</score>",
+    ],
+)
+def test_there_is_never_a_score_by_default(text: str) -> None:
+    with pytest.raises(NoVerdict):
+        judged(text)
+
+
+def test_reasoning_is_what_stands_before_the_score() -> None:
+    found = BRIEF.read(scripted_completion("Reasoning: I get 5.\n**Overall Score:** 4"))
+    assert found == Judgement(4, None, "Reasoning: I get 5.")
+    assert BRIEF.read(scripted_completion("Overall Score: 4")).reasoning == ""
+
+
+def test_the_error_says_what_was_found() -> None:
+    with pytest.raises(NoVerdict, match="no score in the reply"):
+        judged("fine")
+    with pytest.raises(NoVerdict, match="scores that differ: 2, 5"):
+        judged("Score: 5 Score: 2")
+    with pytest.raises(NoVerdict, match=r"not an integer from 1 to 5: 4\.5$"):
+        judged("Score: 4.5\nmore")
+
+
+@given(st.text())
+def test_any_reply_gives_a_score_of_the_scale_or_no_verdict(text: str) -> None:
+    for reply in (text, f"Overall Score: {text}", f"{text}Score:{text}"):
+        try:
+            found = BRIEF.read(Completion(reply, "stop"))
+        except NoVerdict:
+            continue
+        assert found.score in range(1, 6)
+        assert found.expected is None
+
+
+@given(st.integers(-20, 120), st.sampled_from(["", "/5", ".", "/10", "0", ".5", " "]))
+def test_whole_scores_of_the_scale_alone_are_read(number: int, after: str) -> None:
+    good = number in range(1, 6) and after in ("", "/5", ".", " ")
+    try:
+        assert judged(f"Overall Score: {number}{after}") == number and good
+    except NoVerdict:
+        assert not good
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["9", "1.", "Score: 4", "Overall Score:", "overall ", "score ", "score: 4 ", "* ", "\n", "(",
+     "score: 1" + "0" * 90, "4/5", " ", "Score: 4-"],
+)  # fmt: skip
+def test_long_replies_are_quick(unit: str) -> None:
+    text = unit * (100_000 // len(unit))
+    began = time.perf_counter()
+    for reply in (text, f"Overall Score: {text}", f"{text}\nOverall Score: 3"):
+        try:
+            BRIEF.read(Completion(reply, "stop"))
+        except NoVerdict:
+            continue
+    assert time.perf_counter() - began < 1.0
+
+
+# --- the expectation
+
+
+def probabilities(**masses: float) -> dict[str, float]:
+    return {text.replace("_", " "): math.log(mass) for text, mass in masses.items()}
+
+
+def test_expectation_under_the_probabilities_of_the_score() -> None:
+    top = {"4": {"4": math.log(0.6), "5": math.log(0.3), "3": math.log(0.1), "x": math.log(0.5)}}
+    found = BRIEF.read(scripted_completion("Reasoning: I get 4.\nOverall Score: 4", top))
+    # 4 * 0.6 + 5 * 0.3 + 3 * 0.1
+    assert found.expected == pytest.approx(4.2)
+    assert found.score == 4
+
+
+def test_the_probabilities_are_normalized_over_the_five_scores() -> None:
+    top = {"5": {"5": math.log(0.2), "1": math.log(0.2), "0": math.log(0.3), "7": math.log(0.1)}}
+    assert BRIEF.read(scripted_completion("Score: 5", top)).expected == pytest.approx(3.0)
+
+
+def test_spellings_of_a_score_add_up() -> None:
+    tokens = (
+        Token("Score:", -0.1),
+        Token(
+            " 4", math.log(0.5), {" 4": math.log(0.5), "4": math.log(0.25), " 1": math.log(0.25)}
+        ),
+    )
+    found = BRIEF.read(Completion("Score: 4", "stop", tokens=tokens))
+    # 4 * (0.5 + 0.25) + 1 * 0.25; one spelling alone would give 3.25 or 2.5 of less mass.
+    assert found.expected == pytest.approx(3.25)
+
+
+def test_the_expectation_is_read_at_the_last_mention() -> None:
+    completion = scripted_completion("Score: 4. Overall Score: 4", {"4": {"4": -0.1, "5": -0.1}})
+    assert BRIEF.read(completion).expected == pytest.approx(4.5)
+
+
+def test_no_expectation_without_log_probabilities_of_scores() -> None:
+    def expected(*tokens: Token) -> float | None:
+        return BRIEF.read(Completion("Score: 4", "stop", tokens=tokens)).expected
+
+    assert expected() is None
+    assert expected(Token("Score: ", -1.0), Token("4", -1.0)) is None
+    assert expected(Token("Score: ", -1.0), Token("4", -1.0, {"a": -1.0, "6": -2.0})) is None
+    assert expected(Token("Score: ", -1.0), Token("4", -1.0, {"4": -math.inf})) is None
+    # Tokens that do not spell the text tell nothing of the place.
+    assert expected(Token("Core: ", -1.0), Token(" 4", -1.0, {"4": -0.1})) is None
+    assert expected(Token("Score: ", -1.0)) is None
+
+
+# --- the scorer
+
+
+async def test_orm_asks_for_the_whole_and_prm_for_each_step_in_its_context() -> None:
+    engine = ScriptedEngine({"": ["Overall Score: 4"]})
+    solution = make_solution(PROBLEM, 3, TEXT)
+    (whole,) = await JudgeScorer(engine, "solution", BRIEF, expectation=False).score(
+        PROBLEM, [solution]
+    )
+    assert whole == StepScores(
+        problem_id="p0",
+        solution_index=3,
+        scorer="judge-orm",
+        granularity="solution",
+        values=(4.0,),
+        notes=("",),
+        usage=whole.usage,
+    )
+    assert engine.prompts == [BRIEF.ask_whole(PROBLEM, TEXT)]
+
+    engine = ScriptedEngine({"": ["Overall Score: 4"]})
+    (steps,) = await JudgeScorer(engine, "step", BRIEF, expectation=False).score(
+        PROBLEM, [solution]
+    )
+    assert (steps.scorer, steps.granularity) == ("judge-prm", "step")
+    assert steps.values == (4.0, 4.0, 4.0)
+    first, second, third = engine.prompts
+    assert first == BRIEF.ask_step(PROBLEM, "I read 2 and 3.")
+    assert second == BRIEF.ask_step(PROBLEM, "I read 2 and 3.\nI add them.")
+    assert third == BRIEF.ask_step(PROBLEM, TEXT)
+
+
+async def test_what_a_step_is_worth_depends_on_its_request() -> None:
+    engine = ScriptedEngine(
+        {
+            "I read 2 and 3.\nRate": ["Reasoning: so it is.\nOverall Score: 5"],
+            "I add them.\nRate": ["Reasoning: hm.\nOverall Score: 2"],
+            "The sum is 5.\nRate": ["cannot say"],
+        }
+    )
+    (found,) = await JudgeScorer(engine, "step", BRIEF, expectation=False, name="j").score(
+        PROBLEM, [make_solution(PROBLEM, text=TEXT)]
+    )
+    assert found.scorer == "j"
+    assert found.values == (5.0, 2.0, None)
+    assert found.notes == (
+        "Reasoning: so it is.",
+        "Reasoning: hm.",
+        "no verdict (no score in the reply): cannot say",
+    )
+
+
+async def test_the_judge_is_asked_at_temperature_zero_with_alternatives_when_needed() -> None:
+    asked: list[Sampling] = []
+
+    class Listening(ScriptedEngine):
+        async def generate(
+            self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
+        ) -> list[Completion]:
+            asked.append(sampling)
+            return await super().generate(prompt, n, sampling, seed, first=first)
+
+    for expectation in (True, False):
+        judge = JudgeScorer(
+            Listening({"": ["Score: 4"]}), "solution", BRIEF, expectation=expectation
+        )
+        await judge.score(PROBLEM, [make_solution(PROBLEM)])
+    assert [one.temperature for one in asked] == [0.0, 0.0]
+    assert [one.top_logprobs for one in asked] == [20, 0]
+    assert {one.max_tokens for one in asked} == {BRIEF.max_tokens}
+
+
+async def test_expectation_tells_apart_what_the_integer_ties() -> None:
+    script = {
+        "sum is 5": [scripted_completion("Score: 4", {"4": {"4": -0.1, "5": -2.0}})],
+        "sum is 6": [scripted_completion("Score: 4", {"4": {"4": -0.1, "3": -2.0}})],
+    }
+    pool = [make_solution(PROBLEM, k, f"The sum is {5 + k}.") for k in range(2)]
+    integer = JudgeScorer(ScriptedEngine(script), "solution", BRIEF, expectation=False)
+    assert values(await integer.score(PROBLEM, pool)) == [(4.0,), (4.0,)]
+    expected = JudgeScorer(ScriptedEngine(script), "solution", BRIEF, expectation=True)
+    (one,), (two,) = values(await expected.score(PROBLEM, pool))
+    assert one is not None and two is not None
+    assert 4 < one < 5 and 3 < two < 4
+
+
+async def test_missing_log_probabilities_are_no_verdict_and_never_the_integer() -> None:
+    judge = JudgeScorer(
+        ScriptedEngine({"": [scripted_completion("Score: 4")]}), "step", BRIEF, expectation=True
+    )
+    (found,) = await judge.score(PROBLEM, [make_solution(PROBLEM, text=TEXT)])
+    assert found.values == (None, None, None)
+    assert found.notes == ("no verdict (no log-probabilities of the score): Score: 4",) * 3
+
+
+async def test_requests_that_are_alike_are_asked_and_counted_once() -> None:
+    engine = ScriptedEngine({"": ["Reasoning: ok.\nOverall Score: 4"]})
+    texts = ["I read 2 and 3.\nI add them.\nThe sum is 5.",
+             "I read 2 and 3.\nI add them.\nThe sum is 6.",
+             "I read 2 and 3.\nI add them.\nThe sum is 5."]  # fmt: skip
+    pool = [make_solution(PROBLEM, k, text) for k, text in enumerate(texts)]
+    found = await JudgeScorer(engine, "step", BRIEF, expectation=False).score(PROBLEM, pool)
+    assert engine.requests == 4  # two shared beginnings, two ends
+    assert values(found) == [(4.0,) * 3] * 3
+    assert [record.solution_index for record in found] == [0, 1, 2]
+
+    alone = ScriptedEngine({"": ["Reasoning: ok.\nOverall Score: 4"]})
+    paid = Usage()
+    for prompt in engine.prompts:
+        (completion,) = await alone.generate(prompt, 1, Sampling(), 0)
+        paid += completion.usage
+    assert sum((record.usage for record in found), Usage()) == paid
+    assert found[1].usage.completion_tokens * 3 == found[0].usage.completion_tokens
+    assert found[2].usage == Usage()
+
+
+async def test_nothing_to_score() -> None:
+    engine = ScriptedEngine({})
+    judge = JudgeScorer(engine, "step", BRIEF)
+    assert await judge.score(PROBLEM, []) == []
+    (found,) = await judge.score(PROBLEM, [make_solution(PROBLEM, text="")])
+    assert found.values == ()
+    assert engine.requests == 0
+
+
+async def test_a_failed_request_fails_alone_and_leaves_nothing_under_way() -> None:
+    engine = ScriptedEngine(
+        {"": ["Overall Score: 4"]}, latency=0.05, failures={"sum is 7": 1}, name="slow"
+    )
+    fast = ScriptedEngine({"": ["Overall Score: 4"]}, failures={"sum is 7": 1})
+
+    class Uneven(ScriptedEngine):
+        """The request that fails is the first to end."""
+
+        async def generate(
+            self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
+        ) -> list[Completion]:
+            chosen = fast if "sum is 7" in prompt_text(prompt) else engine
+            return await chosen.generate(prompt, n, sampling, seed, first=first)
+
+    judge = JudgeScorer(Uneven({}), "solution", BRIEF, expectation=False)
+    pool = [make_solution(PROBLEM, k, f"The sum is {k}.") for k in range(20)]
+    before = asyncio.all_tasks()
+    with pytest.raises(EngineError, match="scripted failure 1 of 1"):
+        await judge.score(PROBLEM, pool)
+    assert asyncio.all_tasks() == before
+    assert engine.completions == 0
+    # Asked again it goes through.
+    assert values(await judge.score(PROBLEM, pool)) == [(4.0,)] * 20
+
+
+async def test_several_failures_are_one_error() -> None:
+    engine = ScriptedEngine({"": ["Overall Score: 4"]}, failures={"sum": 99})
+    judge = JudgeScorer(engine, "solution", BRIEF, expectation=False)
+    pool = [make_solution(PROBLEM, k, f"The sum is {k}.") for k in range(5)]
+    with pytest.raises(EngineError):
+        await judge.score(PROBLEM, pool)
+
+
+async def test_a_fault_of_the_program_is_not_hidden_behind_a_failed_request() -> None:
+    engine = ScriptedEngine({"sum": ["Overall Score: 4"]}, failures={"sum is 0": 1})
+    judge = JudgeScorer(engine, "solution", BRIEF, expectation=False)
+    pool = [make_solution(PROBLEM, k, text) for k, text in enumerate(["The sum is 0.", "hm"])]
+    with pytest.raises(LookupError):
+        await judge.score(PROBLEM, pool)
+
+
+async def test_cancelling_reaches_every_request() -> None:
+    engine = ScriptedEngine({"": ["Overall Score: 4"]}, latency=30.0)
+    judge = JudgeScorer(engine, "step", BRIEF)
+    before = asyncio.all_tasks()
+    task = asyncio.ensure_future(judge.score(PROBLEM, [make_solution(PROBLEM, text=TEXT)]))
+    await asyncio.sleep(0.01)
+    assert engine.most_in_flight == 3
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == before
+
+
+def test_the_fingerprint_changes_with_whatever_changes_the_values() -> None:
+    def fingerprint(
+        words: JudgePrompt = BRIEF, *, engine: str = "a", step: bool = True, expected: bool = True
+    ) -> str:
+        generator = ScriptedEngine({}, name=engine)
+        granularity = "step" if step else "solution"
+        return JudgeScorer(generator, granularity, words, expectation=expected).fingerprint  # type: ignore[arg-type]
+
+    changed = dataclasses.replace
+    prints = [
+        fingerprint(),
+        fingerprint(engine="b"),
+        fingerprint(step=False),
+        fingerprint(expected=False),
+        fingerprint(PROMPTS["rubric"]),
+        fingerprint(changed(BRIEF, version=2)),
+        fingerprint(changed(BRIEF, rubric="Judge.")),
+        fingerprint(changed(BRIEF, whole="Rate it.")),
+        fingerprint(changed(BRIEF, step="Rate it.")),
+        fingerprint(changed(BRIEF, heading="Steps:")),
+        fingerprint(changed(BRIEF, max_tokens=97)),
+        # The same letters in other places.
+        fingerprint(changed(BRIEF, heading="Solution", rubric=":")),
+    ]
+    assert len(set(prints)) == len(prints)
+    assert fingerprint() == fingerprint()
+    named = JudgeScorer(ScriptedEngine({}, name="a"), "step", BRIEF, name="x")
+    assert named.fingerprint == fingerprint()
