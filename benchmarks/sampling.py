@@ -4,7 +4,7 @@ Both ways run in one process on the same checkpoint and give the same texts; onl
 counts. The naive way is what a plain loop over `generate` does: a request per sample, the
 prompt and its image computed anew for each.
 
-    python benchmarks/sampling.py --model embedded:base --problems 8 --json out.json
+    python benchmarks/sampling.py --model embedded:small --problems 8 --json out.json
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _way(engine: LocalEngine, begin: float) -> Way:
 def main() -> None:
     """Prints both ways for sampling and for judging."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="embedded:base")
+    parser.add_argument("--model", default="embedded:small")
     parser.add_argument("--problems", type=int, default=4)
     parser.add_argument("-n", type=int, default=24)
     parser.add_argument("--json", type=Path)

@@ -33,7 +33,7 @@ scorers:
   - {kind: judge, name: judge-prm, granularity: step, prompt: brief,
      engine: {kind: local, model: "embedded:small"}}
   - {kind: likelihood, format: steps-brief, engine: {kind: local, model: "embedded:small"}}
-concurrency: 2
+concurrency: 1
 """
 
 
@@ -97,7 +97,7 @@ def rows(folder: Path, table: str) -> list[tuple[object, ...]]:
     """Names of the stored units with their row numbers; empty while there is no table."""
     try:
         with sqlite3.connect(f"file:{folder / 'run.sqlite'}?mode=ro", uri=True) as connection:
-            query = f"SELECT rowid, key, problem_id, sample FROM {table} ORDER BY rowid"
+            query = f"SELECT rowid, key, problem_id, sample FROM {table} ORDER BY rowid"  # noqa: S608
             return connection.execute(query).fetchall()
     except sqlite3.OperationalError:
         return []

@@ -47,7 +47,7 @@ def test_shipped_recipe_loads(name: str) -> None:
 
 def test_a_recipe_of_the_demo_has_every_row_that_is_promised() -> None:
     plan = config.plan(config.load("embedded"))
-    methods = [method for scorer in plan.scorers for method in scorer.methods()]
+    methods = [method.name for scorer in plan.scorers for method in scorer.methods()]
     steps = ("mean", "min", "product", "last-1", "last-2", "last-3", "last-4")
     assert methods == [
         "judge-orm",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from vilbench.cli.screen import say
 from vilbench.types import InputError, RunError, VilbenchError
 
 app = typer.Typer(
@@ -181,7 +184,10 @@ def _run(
     recipe = config.load(name).changed(changes)
     console = Console()
     command = job.command_line(sys.argv[1:])
-    with job.open_run(recipe, out, fresh=fresh, command=command, console=console) as stored:
+    with (
+        _stoppable(),
+        job.open_run(recipe, out, fresh=fresh, command=command, console=console) as stored,
+    ):
         job.work(stored, recipe, console, plain=plain, stages=stages or {"sample", "score"})
         if stages is None:
             job.report(stored, recipe, console, plain=plain)
@@ -194,13 +200,23 @@ def _stored(folder: Path, *, plain: bool, stages: set[str]) -> None:
 
     with Run.read(folder) as stored:
         manifest = stored.manifest
-    with Run.open(folder, manifest) as stored:
+    with _stoppable(), Run.open(folder, manifest) as stored:
         recipe = job.recipe_of(stored)
         console = Console()
         if stages:
             job.work(stored, recipe, console, plain=plain, stages=stages)
         job.report(stored, recipe, console, plain=plain)
         _finish(job.failed_share(stored, recipe), recipe.max_failures, stored)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ends the command on Ctrl-C with a word on how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("stopped; what was done is stored, the same command goes on from there")
+        raise typer.Exit(STOPPED) from None
 
 
 def _finish(share: float, most: float, stored: object) -> None:
@@ -215,18 +231,13 @@ def _finish(share: float, most: float, stored: object) -> None:
 
 
 def _say(line: str) -> None:
-    from vilbench.cli import job
-
-    job.say(Console(), line)
+    say(Console(), line)
 
 
 def main() -> None:
     """Entry point; exits with 0 done, 1 too many failures, 2 unusable input."""
     try:
         app()
-    except KeyboardInterrupt:
-        _say("stopped; what was done is stored, the same command goes on from there")
-        sys.exit(STOPPED)
     except (InputError, RunError) as error:
         _complain(error)
         sys.exit(UNUSABLE)
@@ -236,8 +247,4 @@ def main() -> None:
 
 
 def _complain(error: VilbenchError) -> None:
-    from vilbench.report.text import visible
-
-    console = Console(stderr=True)
-    for line in f"vilbench: {error}".splitlines():
-        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+    say(Console(stderr=True), f"vilbench: {error}")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from vilbench import __version__, config
 from vilbench.cli.meter import meter
+from vilbench.cli.screen import say
 from vilbench.config import Recipe
 from vilbench.embedded import model_folder
 from vilbench.evaluate.analysis import analyse
@@ -137,13 +138,6 @@ def failed_share(run: Run, recipe: Recipe) -> float:
     rejected = len(rejected_rows(run))
     units = len(run.problems()) * (1 + len(recipe.scorers)) + rejected
     return (len(run.failures()) + rejected) / units if units else 0.0
-
-
-def say(console: Console, line: str) -> None:
-    """A line for the user; nothing in it is markup, no control character passes."""
-    from vilbench.report.text import visible
-
-    console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def command_line(arguments: list[str]) -> str:

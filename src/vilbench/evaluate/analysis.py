@@ -52,40 +52,55 @@ class Plan:
 
 
 class Stored(NamedTuple):
-    """What a run holds for a plan: aligned pools, and the values by scorer."""
+    """What a run holds for a plan: aligned pools, and the values by scorer.
+
+    `scorers` are those of the plan that have begun to score these pools.
+    """
 
     policy: str
+    scorers: tuple[ScorerPlan, ...]
     pools: Pools
     values: Mapping[str, Mapping[ScoreRef, StepScores]]
 
 
 def stored(run: Run, plan: Plan) -> Stored:
-    """Reads a run; a scorer whose stage has not begun has no values.
+    """Reads a run.
 
     Raises:
         RunError: Nothing has been sampled yet.
     """
     begun = noted(run)
     keys = begun.score_keys
+    scorers = tuple(scorer for scorer in plan.scorers if scorer.name in keys)
     return Stored(
         policy=begun.policy,
+        scorers=scorers,
         pools=Pools.of(run.problems(), run.solutions(begun.sample_key), plan.n),
-        values={
-            scorer.name: run.scores(keys[scorer.name]) if scorer.name in keys else {}
-            for scorer in plan.scorers
-        },
+        values={scorer.name: run.scores(keys[scorer.name]) for scorer in scorers},
     )
 
 
 def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
-    """Results of a stored run; what has not been scored yet counts as no verdict."""
-    policy, pools, values = stored(run, plan)
+    """Results of a stored run.
+
+    Scorers that have not begun are left out; what a scorer that has begun did not score
+    counts as no verdict.
+
+    Args:
+        run: Open for reading or writing.
+        plan: What to analyse.
+        rejected: Rows of the input that were set aside, to be told.
+
+    Raises:
+        RunError: Nothing has been sampled yet.
+    """
+    policy, scorers, pools, values = stored(run, plan)
     scores = {
-        method: pools.scores(scorer, method.partition("/")[2], values[scorer.name])
-        for scorer in plan.scorers
+        method.name: pools.scores(scorer, method.aggregation, values[scorer.name])
+        for scorer in scorers
         for method in scorer.methods()
     }
-    curves = _curves(pools, plan, scores, values)
+    curves = _curves(pools, scorers, scores, values)
     slices = list(_slices(pools))
     manifest = run.manifest
     return Results(
@@ -96,7 +111,7 @@ def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
         n_problems=len(pools.problems),
         n_solutions=plan.n,
         policy=policy,
-        scorers=tuple(scorer.name for scorer in plan.scorers),
+        scorers=tuple(scorer.name for scorer in scorers),
         seed=manifest.seed,
         rows=tuple(row for part in slices for row in _rows(part, curves, manifest.problem_set)),
         discrimination=tuple(
@@ -104,8 +119,8 @@ def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
             for part in slices
             for method in scores
         ),
-        histograms=tuple(_histogram(scorer, pools, values[scorer.name]) for scorer in plan.scorers),
-        counts=tuple(_counts(plan, pools, values)),
+        histograms=tuple(_histogram(scorer, pools, values[scorer.name]) for scorer in scorers),
+        counts=tuple(_counts(scorers, pools, values)),
         rejected=tuple(rejected),
         minimal_detectable_delta=_detectable(curves, tuple(scores)),
     )
@@ -141,7 +156,7 @@ def _slices(pools: Pools) -> Iterator[_Slice]:
 
 def _curves(
     pools: Pools,
-    plan: Plan,
+    scorers: Sequence[ScorerPlan],
     scores: Mapping[str, Scores],
     values: Mapping[str, Mapping[ScoreRef, StepScores]],
 ) -> dict[str, Curve]:
@@ -149,7 +164,7 @@ def _curves(
     correct, answers = pools.correct(), pools.answers()
     curves = {"cot": random(correct), "random": random(correct)}
     curves["majority"] = majority(answers, correct)
-    for scorer in plan.scorers:
+    for scorer in scorers:
         weights = pools.scores(scorer, scorer.votes, values[scorer.name])
         if scorer.scale is None:
             weights = [list(exponential_weights(pool)) for pool in weights]
@@ -241,7 +256,10 @@ def _histogram(
     every = [*right, *wrong]
     bounds = (0.0, 1.0)
     if scorer.scale is not None:
-        bounds = (scorer.scale.low, scorer.scale.high)
+        # A value may be beyond a bound by rounding: numpy would leave it out.
+        low, high = bounds = (scorer.scale.low, scorer.scale.high)
+        right, wrong = ([min(max(v, low), high) for v in kind] for kind in (right, wrong))
+        every = [*right, *wrong]
     elif every:
         bounds = (min(every), max(every))
     edges = np.histogram_bin_edges(every, _BINS, bounds)
@@ -261,7 +279,7 @@ def _histogram(
 
 
 def _counts(
-    plan: Plan,
+    scorers: Sequence[ScorerPlan],
     pools: Pools,
     values: Mapping[str, Mapping[ScoreRef, StepScores]],
 ) -> Iterator[StageCount]:
@@ -272,13 +290,14 @@ def _counts(
         sum(one.verdict == "failed" for one in solutions),
         sum(one.verdict == "unparsed" for one in solutions),
     )
-    drawn = sum(one.verdict != "failed" for one in solutions)
-    for scorer in plan.scorers:
-        records = list(values[scorer.name].values())
+    drawn = [ScoreRef(one.problem_id, one.index) for one in solutions if one.verdict != "failed"]
+    for scorer in scorers:
+        known = values[scorer.name]
+        records = [known[ref] for ref in drawn if ref in known]
         yield _stage(
             scorer.name,
             [record.usage for record in records],
-            drawn - len(records),
+            len(drawn) - len(records),
             sum(value is None for record in records for value in record.values),
         )
 

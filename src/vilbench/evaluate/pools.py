@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vilbench.selection import aggregation
 from vilbench.store.records import ScoreRef
 from vilbench.types import Granularity, Problem, Solution, StepScores
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_TAKEN = ("all", "cot", "majority", "oracle", "random", "sample")
+"""Names of other methods, slices and stages."""
+
+_ON_UNIT_SCALE = ("product", "geometric-mean")
 
 
 @dataclass(frozen=True)
@@ -22,16 +30,27 @@ class Scale:
         return None if value is None else (value - self.low) / (self.high - self.low)
 
 
+class Method(NamedTuple):
+    """A way to select by one scorer; `aggregation` is None where it scores whole solutions."""
+
+    name: str
+    aggregation: str | None
+
+
 @dataclass(frozen=True)
 class ScorerPlan:
     """How a stored scorer enters the analysis.
 
     Attributes:
-        name: The scorer's name.
+        name: The scorer's name: letters, digits, ".", "_", "-", and no method's name.
         granularity: Steps or the whole solution.
         scale: Bounds of its values; None where there are none (log-probabilities).
         aggregations: Names of the aggregations to report; unused for whole solutions.
         votes: The aggregation whose result weighs votes in weighted majority.
+
+    Raises:
+        ValueError: The name cannot be told from others in the tables, an aggregation is
+            unknown, or one that needs a bounded scale is asked for without it.
     """
 
     name: str
@@ -40,11 +59,22 @@ class ScorerPlan:
     aggregations: tuple[str, ...]
     votes: str
 
-    def methods(self) -> tuple[str, ...]:
-        """Names of its selection methods."""
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
+            raise ValueError(
+                f"{self.name[:80]!r} cannot name a scorer: take letters, digits and '._-', "
+                f"and none of {', '.join(_TAKEN)}"
+            )
+        for name in (*self.aggregations, self.votes):
+            aggregation(name)
+            if name in _ON_UNIT_SCALE and self.scale is None:
+                raise ValueError(f"'{name}' needs bounded scores, '{self.name}' has none")
+
+    def methods(self) -> tuple[Method, ...]:
+        """Its selection methods, with their names for the tables."""
         if self.granularity == "solution":
-            return (self.name,)
-        return tuple(f"{self.name}/{name}" for name in self.aggregations)
+            return (Method(self.name, None),)
+        return tuple(Method(f"{self.name}/{name}", name) for name in self.aggregations)
 
 
 @dataclass(frozen=True)
@@ -74,15 +104,16 @@ class Pools:
         return [[one.answer for one in pool] for pool in self.solutions]
 
     def scores(
-        self, plan: ScorerPlan, name: str, stored: Mapping[ScoreRef, StepScores]
+        self, plan: ScorerPlan, name: str | None, stored: Mapping[ScoreRef, StepScores]
     ) -> list[list[float | None]]:
         """Scores of the solutions under an aggregation, `[P][N]`; None without a verdict.
 
+        Whole solutions have one value, whatever the aggregation.
         `product` and `geometric-mean` work on the unit interval where the scale is bounded:
         on 1 to 5 a product would reward length.
         """
-        rule = aggregation(name) if plan.granularity == "step" else None
-        unit = plan.scale is not None and name in ("product", "geometric-mean")
+        rule = aggregation(name) if plan.granularity == "step" and name is not None else None
+        scale = plan.scale if name in _ON_UNIT_SCALE else None
 
         def score(solution: Solution) -> float | None:
             record = stored.get(ScoreRef(solution.problem_id, solution.index))
@@ -90,10 +121,9 @@ class Pools:
                 return None
             if rule is None:
                 return record.values[0]
-            values = record.values
-            if unit and plan.scale is not None:
-                values = tuple(plan.scale.unit(value) for value in values)
-            return rule(values)
+            if scale is None:
+                return rule(record.values)
+            return rule([scale.unit(value) for value in record.values])
 
         return [[score(one) for one in pool] for pool in self.solutions]
 

@@ -46,7 +46,10 @@ class Sampler:
 
     @property
     def key(self) -> str:
-        """Names everything that changes a solution, save the problem and the index."""
+        """Names everything that changes a solution, save the problem and the index.
+
+        `n` is no part of it: it does not change the first solutions of a larger pool.
+        """
         parts = (
             self.generator.fingerprint,
             self.format.fingerprint,
@@ -57,18 +60,22 @@ class Sampler:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     async def draw(self, problem: Problem, first: int) -> list[Solution]:
-        """Solutions number `first` to `n - 1` of a problem.
+        """Solutions number `first` to `n - 1` of a problem; the policy may give fewer.
 
         Raises:
-            EngineError: The policy failed, or the problem cannot be shown to it.
+            EngineError: The policy failed, gave more than it was asked for, or the problem
+                cannot be shown to it.
         """
+        asked = self.n - first
         seed = problem_seed(self.seed, problem.id)
         try:
             completions = await self.generator.generate(
-                self.format.ask(problem), self.n - first, self.sampling, seed, first=first
+                self.format.ask(problem), asked, self.sampling, seed, first=first
             )
         except InputError as error:
             raise EngineError(str(error)) from error
+        if len(completions) > asked:
+            raise EngineError(f"the policy gave {len(completions)} completions, not {asked}")
         return [
             self._solution(problem, index, completion, seed)
             for index, completion in enumerate(completions, first)
@@ -102,7 +109,8 @@ async def sample(
 ) -> None:
     """Fills every problem's pool up to `sampler.n`; what is stored is not drawn again.
 
-    A problem whose request fails is noted as a failure, and tried again the next time.
+    A problem whose request fails, or is answered in part, is noted as a failure; the next
+    time it is asked for what it lacks.
 
     Args:
         run: Open for writing, with its problems.
@@ -123,14 +131,17 @@ async def sample(
 
     async with aclosing(map_bounded(draw, todo, concurrency)) as outcomes:
         async for outcome in outcomes:
-            failed = isinstance(outcome.value, EngineError)
-            if isinstance(outcome.value, EngineError):
-                run.put_failure(_failure(key, outcome.item, outcome.value))
+            problem, value = outcome.item, outcome.value
+            if isinstance(value, EngineError):
+                error = str(value)
             else:
-                run.put_solutions(key, outcome.value)
-            progress.advance(SAMPLE, failed=failed)
+                run.put_solutions(key, value)
+                held = stored.get(problem.id, 0) + len(value)
+                lacking = held < sampler.n
+                error = f"the policy gave {held} of {sampler.n} completions" if lacking else ""
+            if error:
+                run.put_failure(
+                    Failure(stage=SAMPLE, key=key, problem_id=problem.id, error=error, attempts=1)
+                )
+            progress.advance(SAMPLE, failed=bool(error))
     progress.end(SAMPLE)
-
-
-def _failure(key: str, problem: Problem, error: EngineError) -> Failure:
-    return Failure(stage="sample", key=key, problem_id=problem.id, error=str(error), attempts=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
 from vilbench.evaluate.progress import Progress, Silence
-from vilbench.evaluate.stages import note_scoring
+from vilbench.evaluate.stages import SCORE, note_scoring
 from vilbench.executors import map_bounded
 from vilbench.store.records import Failure, ScoreRef
 from vilbench.store.run import Run
@@ -40,24 +41,28 @@ async def score(
     scorer: StepScorer,
     sample_key: str,
     *,
-    concurrency: int = 16,
+    concurrency: int = 1,
     progress: Progress | None = None,
 ) -> None:
     """Scores every stored solution that this scorer has not scored yet.
+
+    A problem whose request fails is noted as a failure and tried again the next time.
 
     Args:
         run: Open for writing.
         scorer: The scorer.
         sample_key: `Sampler.key` of the solutions.
-        concurrency: Problems under way at a time.
-        progress: Told of every problem.
+        concurrency: Problems under way at a time. One of them fills the batches of a local
+            model and keeps its values the same to the last bit: by rounding they depend on
+            what else is in the batch, which is a matter of timing where there are more.
+        progress: Told of every problem that has solutions.
     """
     progress = progress or Silence()
     key = score_key(scorer, sample_key)
     note_scoring(run, scorer.name, key, sample_key)
     known = set(run.scores(key))
     solutions = run.solutions(sample_key)
-    pools = [Pool(problem, solutions.get(problem.id, ())) for problem in run.problems()]
+    pools = [Pool(one, solutions[one.id]) for one in run.problems() if one.id in solutions]
     todo = []
     for problem, pool in pools:
         missing = [one for one in pool if ScoreRef(problem.id, one.index) not in known]
@@ -67,9 +72,11 @@ async def score(
 
     async def work(pool: Pool) -> list[StepScores]:
         try:
-            return await scorer.score(pool.problem, pool.solutions)
+            records = await scorer.score(pool.problem, pool.solutions)
         except InputError as error:
             raise EngineError(str(error)) from error
+        _check(records, pool.solutions)
+        return records
 
     async with aclosing(map_bounded(work, todo, concurrency)) as outcomes:
         async for outcome in outcomes:
@@ -77,7 +84,7 @@ async def score(
             if isinstance(outcome.value, EngineError):
                 run.put_failure(
                     Failure(
-                        stage="score",
+                        stage=SCORE,
                         key=key,
                         problem_id=outcome.item.problem.id,
                         error=str(outcome.value),
@@ -88,3 +95,23 @@ async def score(
                 run.put_scores(key, outcome.value)
             progress.advance(scorer.name, failed=failed)
     progress.end(scorer.name)
+
+
+def _check(records: Sequence[StepScores], solutions: Sequence[Solution]) -> None:
+    """Refuses records that are not of these solutions, or hold what is no score.
+
+    Raises:
+        EngineError: They are not, or do.
+    """
+    asked = [ScoreRef(one.problem_id, one.index) for one in solutions]
+    given = [ScoreRef(one.problem_id, one.solution_index) for one in records]
+    if given != asked:
+        raise EngineError(f"asked about {len(asked)} solutions, the scorer answered about others")
+    for record, solution in zip(records, solutions, strict=True):
+        places = len(solution.steps) if record.granularity == "step" else 1
+        told = f"solution {solution.index}"
+        if len(record.values) != places:
+            raise EngineError(f"{told} takes {places} values, the scorer gave {len(record.values)}")
+        for place, value in enumerate(record.values, 1):
+            if value is not None and not math.isfinite(value):
+                raise EngineError(f"{told}: value {place} is {value}")

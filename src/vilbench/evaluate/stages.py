@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import JsonValue
 
 from vilbench.store.run import Run
 from vilbench.types import RunError
 
-SAMPLE = "sample"
-SCORE = "score"
+SAMPLE: Final = "sample"
+SCORE: Final = "score"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from vilbench.evaluate.analysis import Plan, stored
-from vilbench.evaluate.pools import Pools
+from vilbench.evaluate.pools import Pools, ScorerPlan
 from vilbench.report.exhibit import Exhibit
 from vilbench.selection import pick
 from vilbench.store.records import ScoreRef
@@ -19,15 +19,15 @@ SOLUTIONS = 4
 
 def gallery(run: Run, plan: Plan, problems: int = PROBLEMS) -> list[Exhibit]:
     """Problems from all sources in turn, those first whose pools hold right and wrong ones."""
-    _, pools, values = stored(run, plan)
-    picks = _picks(pools, plan, values)
+    _, scorers, pools, values = stored(run, plan)
+    picks = _picks(pools, scorers, values)
     exhibits = []
     for place in _chosen(pools, problems):
         shown = _shown(pools.solutions[place], picks[place])
         scores = [
             values[scorer.name].get(ScoreRef(one.problem_id, one.index))
             for one in shown
-            for scorer in plan.scorers
+            for scorer in scorers
         ]
         exhibits.append(
             Exhibit(
@@ -41,17 +41,19 @@ def gallery(run: Run, plan: Plan, problems: int = PROBLEMS) -> list[Exhibit]:
 
 
 def _picks(
-    pools: Pools, plan: Plan, values: Mapping[str, Mapping[ScoreRef, StepScores]]
+    pools: Pools,
+    scorers: Sequence[ScorerPlan],
+    values: Mapping[str, Mapping[ScoreRef, StepScores]],
 ) -> list[dict[str, int]]:
     """Method -> picked index, for each problem; ties fall by the problem's place."""
     picks: list[dict[str, int]] = [{} for _ in pools.problems]
-    for scorer in plan.scorers:
+    for scorer in scorers:
         for method in scorer.methods():
-            scores = pools.scores(scorer, method.partition("/")[2], values[scorer.name])
+            scores = pools.scores(scorer, method.aggregation, values[scorer.name])
             for place, pool in enumerate(scores):
                 best = pick(pool, tie_seed=place)
                 if best is not None:
-                    picks[place][method] = best
+                    picks[place][method.name] = best
     return picks
 
 

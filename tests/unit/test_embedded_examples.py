@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from vilbench.problems.puzzles import KINDS, Puzzle, StepCheck, check, draw
+from vilbench.problems.puzzles.canvas import Canvas
+from vilbench.problems.puzzles.claims import read
+from vilbench.problems.puzzles.puzzle import gold_claims, gold_solution, solution, split_of
+from vilbench.problems.puzzles.scene import Twin
+from vilbench.scorers.judge import PROMPTS
+from vilbench.steps import FORMATS
+from vilbench.testing import scripted_completion
+from vilbench.training.embedded.examples import (
+    FORMAT,
+    JUDGE,
+    WEIGHTS,
+    Attempt,
+    caption,
+    corrupt,
+    draw_puzzle,
+    judge,
+    solve,
+    step_verdict,
+    whole_verdict,
+)
+
+RIGHT = StepCheck("right", "", "12", repeats=False, sound=True)
+LATE = RIGHT._replace(sound=False)
+AGAIN = RIGHT._replace(repeats=True)
+FALSE = StepCheck("wrong", "false", "12", repeats=False, sound=False)
+UNKNOWN = FALSE._replace(truth="")
+INHERITED = StepCheck("wrong", "inherited", "13", repeats=False, sound=False)
+UNCHECKED = StepCheck("unchecked", "", "", repeats=False, sound=False)
+
+
+@pytest.fixture(autouse=True)
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Canvas, "png", lambda _: b"picture")
+
+
+def score(reply: str) -> int:
+    return PROMPTS["brief"].read(scripted_completion(reply)).score
+
+
+def steps_of(text: str) -> list[str]:
+    return [text[start:end] for start, end in FORMAT.split(text)]
+
+
+def test_the_stream_asks_as_the_pipeline_does() -> None:
+    assert FORMAT is FORMATS["steps-brief"]
+    assert JUDGE is PROMPTS["brief"]
+    rng = random.Random(1)
+    puzzle = draw("machines", "visual", "train", 2)
+    assert solve(puzzle, rng).prompt == FORMAT.ask(puzzle.problem)
+    text = gold_solution(puzzle, rng)
+    whole = judge(Attempt(puzzle, text), "judge-whole", rng)
+    assert whole.prompt == JUDGE.ask_whole(puzzle.problem, text)
+    step = judge(Attempt(puzzle, text), "judge-step", rng)
+    contexts = [text[: span.end] for span in FORMAT.split(text)]
+    assert step.prompt in [JUDGE.ask_step(puzzle.problem, context) for context in contexts]
+    assert {whole.content, step.content} == {puzzle.content}
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_solutions_to_learn_are_right(family: str, twin: Twin) -> None:
+    rng = random.Random(2)
+    for index in range(20):
+        puzzle = draw(family, twin, "train", index)
+        example = solve(puzzle, rng)
+        assert example.task == "solve" and example.family == family
+        found = check(puzzle.problem, steps_of(example.reply))
+        assert found and all(step.sound for step in found)
+        assert example.reply.endswith(f"\nAnswer: {puzzle.problem.answer}")
+
+
+@pytest.mark.parametrize(
+    ("checks", "place", "expected", "words"),
+    [
+        ([RIGHT], 0, 5, "I get 12. This step is right."),
+        ([RIGHT, RIGHT], 1, 5, "I get 12. This step is right."),
+        ([RIGHT, AGAIN], 1, 4, "I get 12. It was said before."),
+        ([FALSE, LATE], 1, 3, "I get 12. An earlier step is wrong."),
+        ([FALSE, LATE._replace(repeats=True)], 1, 3, "An earlier step is wrong."),
+        ([UNCHECKED], 0, 3, "this cannot be checked."),
+        ([FALSE, INHERITED], 1, 2, "an earlier value is wrong."),
+        ([INHERITED], 0, 2, "an earlier value is wrong."),
+        ([FALSE], 0, 1, "I get 12. This step is wrong."),
+        ([RIGHT, UNKNOWN], 1, 1, "I get nothing. This step is wrong."),
+        ([], 0, 1, "there is no step."),
+    ],
+)
+def test_the_verdict_of_a_step(
+    checks: Sequence[StepCheck], place: int, expected: int, words: str
+) -> None:
+    reply = step_verdict(checks, place)
+    assert score(reply) == expected
+    assert words in reply
+
+
+@pytest.fixture(scope="module")
+def puzzle() -> Puzzle:
+    return draw("angles", "text", "train", 2)
+
+
+@pytest.mark.parametrize(
+    ("count", "faulty", "expected"),
+    [
+        (6, None, 5),
+        (6, 0, 1),
+        (6, 1, 1),
+        (6, 2, 2),
+        (6, 3, 2),
+        (6, 4, 3),
+        (6, 5, 3),
+        (1, 0, 1),
+        (2, 1, 2),
+        (3, 2, 3),
+    ],
+)
+def test_the_verdict_of_a_whole_solution(
+    puzzle: Puzzle, count: int, faulty: int | None, expected: int
+) -> None:
+    checks = [RIGHT._replace(sound=faulty is None or k < faulty) for k in range(count)]
+    texts = ["hm"] * count
+    reply = whole_verdict(puzzle, checks, texts)
+    assert score(reply) == expected
+    truths = ", ".join(claim.value for claim in gold_claims(puzzle.scene))
+    assert f"I get {truths}. " in reply
+    if faulty is not None:
+        assert f"Step {faulty + 1} is wrong." in reply
+        # The right answer all the same.
+        texts[-1] += f"\nAnswer: {puzzle.problem.answer}\n"
+        assert score(whole_verdict(puzzle, checks, texts)) == 4
+
+
+def test_the_verdict_of_no_solution(puzzle: Puzzle) -> None:
+    assert score(whole_verdict(puzzle, [], [])) == 1
+    for task in ("judge-step", "judge-whole"):
+        example = judge(Attempt(puzzle, ""), task, random.Random(0))
+        assert score(example.reply) == 1
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_verdicts_follow_from_the_checker_and_can_be_read(family: str, twin: Twin) -> None:
+    rng = random.Random(f"{family}/{twin}")
+    scores: dict[str, Counter[int]] = {"judge-step": Counter(), "judge-whole": Counter()}
+    for index in range(60):
+        puzzle = draw(family, twin, "train", index)
+        attempt = corrupt(puzzle, rng) if index % 3 else Attempt(puzzle, gold_solution(puzzle, rng))
+        checks = check(puzzle.problem, steps_of(attempt.text))
+        whole = judge(attempt, "judge-whole", rng)
+        given = score(whole.reply)
+        scores["judge-whole"][given] += 1
+        assert (given == 5) == all(step.sound for step in checks)
+        step = judge(attempt, "judge-step", rng)
+        given = score(step.reply)
+        scores["judge-step"][given] += 1
+        shown = (
+            str(step.prompt.parts[-1]).split("Solution:\n")[1].removesuffix("\nRate the last step.")
+        )
+        this = check(puzzle.problem, steps_of(shown))[-1]
+        assert (given >= 4) == this.sound
+        assert (given == 1) == (this.cause == "false")
+        assert (given == 2) == (this.cause == "inherited")
+    for counts in scores.values():
+        assert counts[5] > 5 and len(counts) >= 3
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_made_up_errors(family: str, twin: Twin) -> None:
+    rng = random.Random(9)
+    places: Counter[int] = Counter()
+    for index in range(60):
+        puzzle = draw(family, twin, "train", index)
+        gold = gold_claims(puzzle.scene)
+        attempt = corrupt(puzzle, rng)
+        assert attempt.puzzle is puzzle
+        claims = [read(step).claims for step in steps_of(attempt.text)]
+        assert [len(found) for found in claims] == [1] * len(gold)
+        changed = [k for k, (found,) in enumerate(claims) if found != gold[k]]
+        if changed:
+            places[changed[0]] += 1
+            assert f"Answer: {claims[-1][0].value}" in attempt.text
+    # Nearly every one has an error, early and late ones.
+    assert places.total() > 50
+    assert places[0] > 3 and len(places) >= 2
+
+
+def test_an_attempt_in_any_words_can_be_judged(puzzle: Puzzle) -> None:
+    rng = random.Random(4)
+    claims = gold_claims(puzzle.scene)
+    texts = [
+        "I do not know.",
+        "Answer: 7",
+        solution(claims[:2], "1", [0, 1]),
+        "Step 1: \nStep 2: ",
+        "Overall Score: 5",
+        "\u202e<b>" * 20,
+    ]
+    for text in texts:
+        assert score(judge(Attempt(puzzle, text), "judge-step", rng).reply) in range(1, 6)
+        assert score(judge(Attempt(puzzle, text), "judge-whole", rng).reply) in range(1, 4)
+
+
+def test_captions_tell_the_facts() -> None:
+    rng = random.Random(5)
+    for index in range(12):
+        charts = draw("charts", "visual", "train", index)
+        shown = caption(charts, rng)
+        assert shown is not None
+        bars = [bar.split(" ") for bar in shown.reply.split(", ")]
+        assert {f"{color} bar": value for color, value in bars} == charts.scene.facts
+
+        spatial = draw("spatial", "visual", "train", index)
+        shown = caption(spatial, rng)
+        assert shown is not None
+        row = re.search(r"List row (\d)\.", str(shown.prompt.parts[-1]))
+        assert row is not None
+        cells = [spatial.scene.facts[f"row {row[1]}, column {k}"] for k in range(1, 5)]
+        assert shown.reply == ", ".join(cells)
+
+        counting = draw("counting", "visual", "train", index)
+        shown = caption(counting, rng)
+        assert shown is not None
+        asked = str(shown.prompt.parts[-1]).removeprefix("Count: ").removesuffix(".").split(", ")
+        facts = counting.scene.facts
+        assert shown.reply == ", ".join(facts[f"number of {name}"] for name in asked)
+
+        angles = draw("angles", "visual", "train", index)
+        shown = caption(angles, rng)
+        assert shown is not None
+        assert shown.reply == ", ".join(angles.scene.facts.values())
+        assert shown.prompt.images == angles.problem.images
+
+
+def test_there_is_no_caption_for_a_picture_that_shows_nothing() -> None:
+    for family in ("angles", "machines"):
+        assert caption(draw(family, "text", "train", 0), random.Random(0)) is None
+
+
+def test_training_puzzles_are_of_every_kind_and_of_the_train_split() -> None:
+    rng = random.Random(6)
+    drawn = [draw_puzzle(rng, 20261) for _ in range(300)]
+    kinds = Counter((p.problem.source, p.problem.modality == "text-dominant") for p in drawn)
+    assert len(kinds) == len(KINDS) == len(WEIGHTS)
+    assert {split_of(puzzle.content) for puzzle in drawn} == {"train"}
+    assert len({p.problem.category for p in drawn}) == 3
+    assert [p.problem.id for p in drawn[:3]] == [
+        draw_puzzle(again, 20261).problem.id for again in [random.Random(6)] for _ in range(3)
+    ]

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from embedded_data import TINY, processor, tiny_model
+from safetensors.torch import load_file
+
+from vilbench.engines.checkpoint import load
+from vilbench.problems.puzzles import check, draw
+from vilbench.problems.puzzles.canvas import Canvas
+from vilbench.problems.puzzles.puzzle import contents, split_of
+from vilbench.training.embedded import architecture, recipe
+from vilbench.training.embedded.examples import Attempt
+from vilbench.training.embedded.loop import ROUND, Plan
+from vilbench.types import BytesSource, Image
+
+
+@pytest.fixture
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Canvas, "png", lambda _: b"picture")
+
+
+def test_plans_are_whole_rounds_with_names_of_their_own() -> None:
+    plans = [
+        plan for stage in (recipe.ALIGN, recipe.FIRST, recipe.SECOND) for plan in stage.values()
+    ]
+    assert len({plan.name for plan in plans}) == len(plans) == 6
+    assert all(plan.steps % ROUND == 0 for plan in plans)
+    assert all(plan.rates[0] > plan.rates[1] > 0 for plan in plans)
+
+
+def test_the_stage_before_shows_pictures_and_nothing_else(no_picture: None) -> None:
+    rng = random.Random(1)
+    drawn = [recipe.draw_align(rng, 0.5) for _ in range(100)]
+    assert {example.task for example in drawn} == {"caption"}
+    assert len({example.family for example in drawn}) == 5
+    assert {split_of(example.content) for example in drawn} == {"train"}
+
+
+def test_the_first_stage_fades_judging_in(no_picture: None) -> None:
+    def tasks(share: float) -> Counter[str]:
+        rng = random.Random(2)
+        return Counter(recipe.draw_first(rng, share).task for _ in range(250))
+
+    early, late = tasks(0.0), tasks(0.99)
+    assert early.keys() == late.keys() == {"solve", "caption", "judge-step", "judge-whole"}
+    assert late["judge-step"] + late["judge-whole"] > early["judge-step"] + early["judge-whole"]
+    assert early["solve"] > late["solve"] > 100
+
+
+def test_the_second_stage_judges_own_attempts_most(no_picture: None) -> None:
+    own = [Attempt(draw("angles", "text", "train", k), "Step 1: hm\nAnswer: 0") for k in range(9)]
+    rng = random.Random(3)
+    drawn = [recipe.draw_second(own, rng) for _ in range(250)]
+    judging = [example for example in drawn if example.task.startswith("judge")]
+    assert 0.45 < len(judging) / 250 < 0.65
+    theirs = [example for example in judging if "Step 1: hm" in str(example.prompt.parts[-1])]
+    assert 0.5 < len(theirs) / len(judging) < 0.8
+    assert Counter(example.task for example in judging)["judge-whole"] > 20
+
+
+def test_made_up_solutions_are_right_now_and_then(no_picture: None) -> None:
+    rng = random.Random(4)
+    puzzle = draw("machines", "text", "train", 1)
+    sound = Counter(
+        all(step.sound for step in check(puzzle.problem, text.split("\n")))
+        for text in (recipe.made_up(puzzle, rng).text for _ in range(200))
+    )
+    assert 40 < sound[True] < 100
+
+
+def test_what_training_has_seen_is_held_against_the_other_splits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = {split: list(contents(split, 9)) for split in ("dev", "test", "train")}
+    monkeypatch.setattr(recipe, "contents", lambda split, _: iter(held[split]))
+    recipe.check_apart(set(held["train"]))
+    for split in ("dev", "test"):
+        with pytest.raises(AssertionError, match=f"the {split} split were seen in training"):
+            recipe.check_apart({*held["train"], held[split][-1]})
+
+
+def test_the_whole_recipe_on_a_small_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(architecture.SHAPES, "small", TINY)
+    monkeypatch.setattr(recipe, "processor_for", processor)
+    for stage in ("ALIGN", "FIRST", "SECOND"):
+        plan = Plan(f"{stage.lower()}-tiny", ROUND, 2, (1e-3, 1e-4), warm_up=False)
+        monkeypatch.setattr(recipe, stage, {"small": plan})
+    monkeypatch.setattr(recipe, "ATTEMPTED", 3)
+    monkeypatch.setattr(recipe, "SAMPLES", 2)
+    monkeypatch.setattr(recipe, "contents", lambda split, _: contents(split, 9))
+    recipe.train_size("small", tmp_path)
+
+    assert "small: 6 solutions of its own" in capsys.readouterr().out
+    kept = recipe.own_attempts(tmp_path / "nowhere", tmp_path, 3, 2)
+    assert [one.puzzle.problem.id for one in kept[::2]] == [
+        one.puzzle.problem.id for one in kept[1::2]
+    ]
+    assert {split_of(one.puzzle.content) for one in kept} == {"train"}
+    # The end of the stages, in half the bytes of the one between.
+    final, first = (load_file(tmp_path / name / "model.safetensors") for name in ("final", "first"))
+    assert {tensor.dtype for tensor in final.values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in first.values()} == {torch.float32}
+    loaded = load(tmp_path / "final", device="cpu")
+    assert loaded.model.dtype == torch.float32
+
+    # Once more: everything is there already, the same comes out.
+    shutil.rmtree(tmp_path / "final")
+    recipe.train_size("small", tmp_path)
+    again = load_file(tmp_path / "final" / "model.safetensors")
+    assert all(torch.equal(again[name], tensor) for name, tensor in final.items())
+
+
+def test_attempts_are_the_models_own(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "model"
+    tiny_model(1).save_pretrained(checkpoint)
+    processor().save_pretrained(checkpoint)
+    one = recipe.own_attempts(checkpoint, tmp_path, 2, 2)
+    assert len(one) == 4 and len({attempt.text for attempt in one}) > 1
+    (tmp_path / "other").mkdir()
+    two = recipe.own_attempts(checkpoint, tmp_path / "other", 2, 2)
+    assert [attempt.text for attempt in one] == [attempt.text for attempt in two]
+    assert not list(tmp_path.rglob("*.part"))
+    picture = one[0].puzzle.problem.images[0]
+    assert picture == Image.of(BytesSource(picture.read()))
