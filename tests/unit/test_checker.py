@@ -342,7 +342,7 @@ def test_other_orders_of_a_sum(order: str, no_png: None) -> None:
 
 @pytest.mark.parametrize(("family", "twin"), KINDS)
 def test_gold_solutions_are_sound_in_every_wording(family: str, twin: Twin, no_png: None) -> None:
-    for index in range(45):
+    for index in range(24):
         puzzle = draw(family, twin, "train", index)
         claims = gold_claims(puzzle.scene)
         for wording in range(WORDINGS):
@@ -358,7 +358,7 @@ def test_gold_solutions_are_sound_in_every_wording(family: str, twin: Twin, no_p
 def test_a_made_up_error_is_found_at_its_step(family: str, twin: Twin, no_png: None) -> None:
     rng = random.Random(f"{family}/{twin}")
     causes: Counter[str] = Counter()
-    for index in range(150):
+    for index in range(75):
         puzzle = draw(family, twin, "train", index, seed=5)
         gold = gold_claims(puzzle.scene)
         text = corrupt(puzzle, rng).text
@@ -376,7 +376,7 @@ def test_a_made_up_error_is_found_at_its_step(family: str, twin: Twin, no_png: N
         for claim, step in list(zip(claims, found, strict=True))[first + 1 : -1]:
             assert step.cause == consequence(claim, puzzle.problem), (text, claim)
         causes.update(step.cause for step in found)
-    assert causes["false"] > 100
+    assert causes["false"] > 50
 
 
 def consequence(claim: Claim, problem: Problem) -> str:
@@ -446,7 +446,7 @@ def test_no_equation_but_the_puzzles_own_is_right(
 )
 def test_hostile_text_is_quick(unit: str) -> None:
     text = unit * (100_000 // len(unit))
-    began = time.perf_counter()
+    began = time.process_time()
     found = check(SPATIAL, [text] * 3)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     assert all(step.label != "right" for step in found)

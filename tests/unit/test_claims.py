@@ -221,7 +221,7 @@ def test_any_text_is_read_into_well_formed_claims(text: str) -> None:
 )  # fmt: skip
 def test_long_text_is_quick_and_never_wholly_understood(unit: str) -> None:
     text = unit * (100_000 // len(unit))
-    began = time.perf_counter()
+    began = time.process_time()
     statement = read(text)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     assert statement.opaque

@@ -149,7 +149,7 @@ def test_the_verdict_of_no_solution(puzzle: Puzzle) -> None:
 def test_verdicts_follow_from_the_checker_and_can_be_read(family: str, twin: Twin) -> None:
     rng = random.Random(f"{family}/{twin}")
     scores: dict[str, Counter[int]] = {"judge-step": Counter(), "judge-whole": Counter()}
-    for index in range(60):
+    for index in range(36):
         puzzle = draw(family, twin, "train", index)
         attempt = corrupt(puzzle, rng) if index % 3 else Attempt(puzzle, gold_solution(puzzle, rng))
         checks = check(puzzle.problem, steps_of(attempt.text))
@@ -168,14 +168,14 @@ def test_verdicts_follow_from_the_checker_and_can_be_read(family: str, twin: Twi
         assert (given == 1) == (this.cause == "false")
         assert (given == 2) == (this.cause == "inherited")
     for counts in scores.values():
-        assert counts[5] > 5 and len(counts) >= 3
+        assert counts[5] > 3 and len(counts) >= 3
 
 
 @pytest.mark.parametrize(("family", "twin"), KINDS)
 def test_made_up_errors(family: str, twin: Twin) -> None:
     rng = random.Random(9)
     places: Counter[int] = Counter()
-    for index in range(60):
+    for index in range(40):
         puzzle = draw(family, twin, "train", index)
         gold = gold_claims(puzzle.scene)
         attempt = corrupt(puzzle, rng)
@@ -187,8 +187,8 @@ def test_made_up_errors(family: str, twin: Twin) -> None:
             places[changed[0]] += 1
             assert f"Answer: {claims[-1][0].value}" in attempt.text
     # Nearly every one has an error, early and late ones.
-    assert places.total() > 50
-    assert places[0] > 3 and len(places) >= 2
+    assert places.total() > 32
+    assert places[0] > 2 and len(places) >= 2
 
 
 def test_an_attempt_in_any_words_can_be_judged(puzzle: Puzzle) -> None:

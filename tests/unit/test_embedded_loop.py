@@ -25,8 +25,13 @@ def one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
+def captions() -> list[Example]:
+    """The short ones of the examples."""
+    return [example for example in examples() if example.task == "caption"]
+
+
 def from_stream(rng: random.Random, share: float) -> Example:
-    return rng.choice(examples())
+    return rng.choice(captions())
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -100,14 +105,14 @@ def test_the_stream_depends_on_stage_and_round_alone(
 
 
 def test_it_learns_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = [example for example in examples() if example.task == "solve"][:2]
+    pair = captions()[:2]
     said: list[str] = []
     monkeypatch.setattr(loop, "ROUND", 4)
     plan = Plan("stage", 40, 2, (5e-3, 2e-3), warm_up=False)
     train(tiny_model(), processor(), plan, lambda rng, _: rng.choice(pair), tmp_path, said.append)
     assert len(said) == 2
     assert said[0].startswith("stage step 20/40 ") and " seq/s {" in said[0]
-    task = f"solve/{pair[0].family}"
+    task = f"caption/{pair[0].family}"
     losses = [float(line.split(f'"{task}": ')[1].split(",")[0].rstrip("}")) for line in said]
     assert losses[1] < 0.8 * losses[0]
 

@@ -17,7 +17,13 @@ from vilbench.problems.puzzles.puzzle import contents, split_of
 from vilbench.training.embedded import architecture, recipe
 from vilbench.training.embedded.examples import Attempt
 from vilbench.training.embedded.loop import ROUND, Plan
-from vilbench.types import BytesSource, Image
+from vilbench.types import BytesSource, Image, Sampling
+
+
+@pytest.fixture
+def short_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that has learnt nothing would ramble on."""
+    monkeypatch.setattr(recipe, "Sampling", lambda max_tokens: Sampling(max_tokens=12))
 
 
 @pytest.fixture
@@ -86,7 +92,10 @@ def test_what_training_has_seen_is_held_against_the_other_splits(
 
 
 def test_the_whole_recipe_on_a_small_scale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    short_attempts: None,
 ) -> None:
     monkeypatch.setitem(architecture.SHAPES, "small", TINY)
     monkeypatch.setattr(recipe, "processor_for", processor)
@@ -118,7 +127,7 @@ def test_the_whole_recipe_on_a_small_scale(
     assert all(torch.equal(again[name], tensor) for name, tensor in final.items())
 
 
-def test_attempts_are_the_models_own(tmp_path: Path) -> None:
+def test_attempts_are_the_models_own(tmp_path: Path, short_attempts: None) -> None:
     checkpoint = tmp_path / "model"
     tiny_model(1).save_pretrained(checkpoint)
     processor().save_pretrained(checkpoint)

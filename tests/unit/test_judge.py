@@ -248,13 +248,13 @@ def test_whole_scores_of_the_scale_alone_are_read(number: int, after: str) -> No
 )  # fmt: skip
 def test_long_replies_are_quick(unit: str) -> None:
     text = unit * (100_000 // len(unit))
-    began = time.perf_counter()
+    began = time.process_time()
     for reply in (text, f"Overall Score: {text}", f"{text}\nOverall Score: 3"):
         try:
             BRIEF.read(Completion(reply, "stop"))
         except NoVerdict:
             continue
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 # --- the expectation

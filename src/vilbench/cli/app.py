@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from vilbench.cli.screen import say
-from vilbench.types import InputError, RunError, VilbenchError
+from vilbench.cli.screen import (
+    FAILURES,
+    say,
+    spell_what_cannot_be_encoded,
+    stoppable,
+    told,
+)
 
 app = typer.Typer(
     name="vilbench",
@@ -20,11 +22,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-problems_app = typer.Typer(help="Problem sets.", no_args_is_help=True)
+problems_app = typer.Typer(help="Problem sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(problems_app, name="problems")
-
-DONE, FAILURES, UNUSABLE, STOPPED = 0, 1, 2, 130
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of sampling and of the puzzles.")]
@@ -47,6 +48,7 @@ _DEFAULT_OUT = Path("runs/demo")
 
 
 @app.command()
+@told()
 def demo(
     out: Out = _DEFAULT_OUT,
     seed: Seed = None,
@@ -60,6 +62,7 @@ def demo(
 
 
 @app.command()
+@told()
 def run(
     recipe: RecipeName,
     out: Out,
@@ -76,6 +79,7 @@ def run(
 
 
 @app.command()
+@told()
 def sample(
     recipe: RecipeName,
     out: Out,
@@ -88,22 +92,27 @@ def sample(
     plain: Plain = False,
 ) -> None:
     """Draw the solutions of a recipe."""
-    _run(recipe, out, seed, limit, n, problems, engine, fresh=fresh, plain=plain, stages={"sample"})
+    _run(recipe, out, seed, limit, n, problems, engine, fresh=fresh, plain=plain, scoring=False)
 
 
 @app.command()
+@told()
 def score(folder: RunFolder, plain: Plain = False) -> None:
-    """Score the solutions of a run by its recipe's scorers."""
-    _stored(folder, plain=plain, stages={"score"})
+    """Score the solutions of a run by its recipe's scorers, and report."""
+    from vilbench.evaluate.stages import SCORE
+
+    _stored(folder, plain=plain, stages=(SCORE,))
 
 
 @app.command()
+@told()
 def report(folder: RunFolder, plain: Plain = False) -> None:
     """Write a run's results and report anew, and print the table."""
-    _stored(folder, plain=plain, stages=set())
+    _stored(folder, plain=plain, stages=())
 
 
 @app.command()
+@told()
 def export(
     folder: RunFolder,
     to: Annotated[Path, typer.Option("--to", help="Folder to write to.")],
@@ -112,53 +121,50 @@ def export(
     """Write a run as files that other tools read."""
     from vilbench.store.export import export_jsonl
     from vilbench.store.run import Run
+    from vilbench.types import InputError
 
     if format != "jsonl":
-        raise InputError(f"'{format}' is no format; there is jsonl")
+        raise InputError(f"'{format}' is no format; there is jsonl", field="--format")
     with Run.read(folder) as stored:
         export_jsonl(stored, to)
-    _say(f"problems.jsonl, solutions.jsonl, scores.jsonl, images/: {to}")
+    say(f"problems.jsonl, solutions.jsonl, scores.jsonl, images/: {to}")
 
 
 @problems_app.command("list")
+@told()
 def list_problems() -> None:
     """The problem sets that need no download."""
     from vilbench.problems.puzzles import KINDS
 
     for family, twin in KINDS:
-        _say(f"puzzles  {family:<9} {twin}")
-    _say("Splits: train, dev, test. Or name a .jsonl file of your own.")
+        say(f"puzzles  {family:<9} {twin}")
+    say("Splits: train, dev, test. Or name a .jsonl file of your own.")
 
 
 @problems_app.command("show")
+@told()
 def show_problems(
     source: Annotated[str, typer.Argument(help="SOURCE[:split]")] = "puzzles:test",
     limit: Annotated[int, typer.Option("--limit", min=1)] = 9,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     images: Annotated[Path | None, typer.Option("--images", help="Write images there.")] = None,
 ) -> None:
     """Print sample problems."""
     from vilbench import config
     from vilbench.cli import job
+    from vilbench.types import InputError
 
     recipe = config.load("embedded").changed(
         {**job.parse_problems(source), "problems.limit": limit, "seed": seed}
     )
     loaded = config.load_problems(recipe)
-    for problem in loaded.problems:
-        _say(f"{problem.id}  [{problem.source}, {problem.modality}]")
-        _say(f"  {problem.question}")
-        for place, choice in enumerate(problem.choices):
-            _say(f"  {chr(ord('A') + place)}. {choice}")
-        _say(f"  answer: {problem.answer}")
-        for place, image in enumerate(problem.images):
-            if images is not None:
-                images.mkdir(parents=True, exist_ok=True)
-                path = images / f"{image.digest}.png"
-                path.write_bytes(image.read())
-                _say(f"  image {place + 1}: {path}")
-    for error in loaded.rejected:
-        _say(str(error))
+    try:
+        for problem in loaded.problems:
+            job.show(problem, images)
+    except OSError as error:
+        raise InputError(error.strerror or "cannot be written", file=images) from error
+    for line in (*loaded.rejected, *loaded.notes):
+        say(str(line))
 
 
 def _run(
@@ -172,79 +178,52 @@ def _run(
     *,
     fresh: bool,
     plain: bool,
-    stages: set[str] | None = None,
+    scoring: bool = True,
 ) -> None:
+    from rich.console import Console
+
     from vilbench import config
     from vilbench.cli import job
+    from vilbench.evaluate.stages import SAMPLE, SCORE
 
-    wanted = {"seed": seed, "problems.limit": limit, "sample.n": n, "sample.engine.model": engine}
-    changes: dict[str, object] = {k: value for k, value in wanted.items() if value is not None}
-    if problems is not None:
-        changes |= job.parse_problems(problems)
-    recipe = config.load(name).changed(changes)
+    options = {"seed": seed, "problems.limit": limit, "sample.n": n, "sample.engine.model": engine}
+    given = {key: value for key, value in options.items() if value is not None}
+    source = {} if problems is None else job.parse_problems(problems)
+    recipe = config.load(name).changed({**source, **given})
     console = Console()
     command = job.command_line(sys.argv[1:])
-    with (
-        _stoppable(),
-        job.open_run(recipe, out, fresh=fresh, command=command, console=console) as stored,
-    ):
-        job.work(stored, recipe, console, plain=plain, stages=stages or {"sample", "score"})
-        if stages is None:
+    with stoppable(), job.begin(recipe, out, fresh=fresh, command=command) as stored:
+        stages = (SAMPLE, SCORE) if scoring else (SAMPLE,)
+        job.work(stored, recipe, console, plain=plain, stages=stages)
+        if scoring:
             job.report(stored, recipe, console, plain=plain)
-        _finish(job.failed_share(stored, recipe), recipe.max_failures, stored)
+        else:
+            say(f"next: vilbench score {out}")
+        _finish(job.failed_share(stored), recipe.max_failures)
 
 
-def _stored(folder: Path, *, plain: bool, stages: set[str]) -> None:
+def _stored(folder: Path, *, plain: bool, stages: tuple[str, ...]) -> None:
+    from rich.console import Console
+
     from vilbench.cli import job
-    from vilbench.store.run import Run
 
-    with Run.read(folder) as stored:
-        manifest = stored.manifest
-    with _stoppable(), Run.open(folder, manifest) as stored:
+    with stoppable(), job.go_on(folder) as stored:
         recipe = job.recipe_of(stored)
         console = Console()
         if stages:
+            job.note_command(stored, recipe, job.command_line(sys.argv[1:]))
             job.work(stored, recipe, console, plain=plain, stages=stages)
         job.report(stored, recipe, console, plain=plain)
-        _finish(job.failed_share(stored, recipe), recipe.max_failures, stored)
+        _finish(job.failed_share(stored), recipe.max_failures)
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ends the command on Ctrl-C with a word on how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say("stopped; what was done is stored, the same command goes on from there")
-        raise typer.Exit(STOPPED) from None
-
-
-def _finish(share: float, most: float, stored: object) -> None:
-    from vilbench.store.run import Run
-
-    assert isinstance(stored, Run)  # noqa: S101
-    for failure in stored.failures()[:5]:
-        _say(f"failed: {failure.stage} {failure.problem_id}: {failure.error}")
+def _finish(share: float, most: float) -> None:
     if share > most:
-        _say(f"{share:.1%} of the units failed, more than {most:.1%}")
+        say(f"{share:.1%} of the units failed, more than {most:.1%}")
         raise typer.Exit(FAILURES)
 
 
-def _say(line: str) -> None:
-    say(Console(), line)
-
-
 def main() -> None:
-    """Entry point; exits with 0 done, 1 too many failures, 2 unusable input."""
-    try:
-        app()
-    except (InputError, RunError) as error:
-        _complain(error)
-        sys.exit(UNUSABLE)
-    except VilbenchError as error:
-        _complain(error)
-        sys.exit(FAILURES)
-
-
-def _complain(error: VilbenchError) -> None:
-    say(Console(stderr=True), f"vilbench: {error}")
+    """Entry point; exits with 0 done, 1 too many failures, 2 unusable input, 130 stopped."""
+    spell_what_cannot_be_encoded()
+    app()

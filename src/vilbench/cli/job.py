@@ -6,9 +6,10 @@ import asyncio
 import importlib.metadata
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from string import ascii_uppercase
 
 from rich.console import Console
 
@@ -21,24 +22,37 @@ from vilbench.evaluate.analysis import analyse
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.sampling import sample
 from vilbench.evaluate.scoring import score
+from vilbench.evaluate.stages import noted
+from vilbench.images import extension
+from vilbench.problems.sets import ProblemSet
 from vilbench.report.gallery import gallery
 from vilbench.report.page import Provenance, render
 from vilbench.report.table import print_table
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
-from vilbench.types import InputError
+from vilbench.types import InputError, Problem, RunError, RunMismatchError
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pillow", "pydantic")
+_TOLD = 20
+"""Most rows, notes or failures of a kind on the terminal."""
 
-REJECTED = "input set aside"
+_COMMAND = "command"
+"""Kind of the event that holds a command and its recipe."""
+
+_REJECTED = "input set aside"
 """Kind of the event that lists rows of the input that were not used."""
 
 
-def open_run(recipe: Recipe, folder: Path, *, fresh: bool, command: str, console: Console) -> Run:
-    """The run of a recipe in `folder`, new or gone on with, its problems stored."""
+def begin(recipe: Recipe, folder: Path, *, fresh: bool, command: str) -> Run:
+    """The run of a recipe in `folder`, new or gone on with, its problems stored.
+
+    Raises:
+        InputError: A model or the problems cannot be used.
+        RunError: The folder cannot, or not with this recipe and these problems.
+    """
     for model in recipe.models():
         model_folder(model)
-    problems = config.load_problems(recipe)
+    loaded = config.load_problems(recipe)
     manifest = Manifest.of(
         recipe.name,
         recipe.identity(),
@@ -48,33 +62,67 @@ def open_run(recipe: Recipe, folder: Path, *, fresh: bool, command: str, console
     )
     run = Run.open(folder, manifest, fresh=fresh)
     try:
-        run.add_problems(problems.problems)
-        run.event("command", {"line": command})
-        rejected = [str(error) for error in problems.rejected]
-        if rejected and rejected != rejected_rows(run):
-            run.event(REJECTED, {"rows": list(rejected)})
+        _store_input(run, loaded)
+        note_command(run, recipe, command)
     except BaseException:
         run.close()
         raise
-    for line in (*(str(error) for error in problems.rejected), *problems.notes):
-        say(console, line)
+    _tell([str(error) for error in loaded.rejected], "rows that were set aside")
+    _tell(loaded.notes, "notes")
     return run
+
+
+def go_on(folder: Path) -> Run:
+    """An existing run, open for writing, by its own recipe.
+
+    Raises:
+        RunError: There is none, or it cannot be used.
+    """
+    with Run.read(folder) as run:
+        manifest = run.manifest
+    return Run.open(folder, manifest.model_copy(update={"versions": versions()}))
+
+
+def _store_input(run: Run, loaded: ProblemSet) -> None:
+    given = {problem.id for problem in loaded.problems}
+    gone = [problem.id for problem in run.problems() if problem.id not in given]
+    if gone:
+        raise RunMismatchError(
+            f"{run.folder}: problems of the run are no longer in the input; "
+            "start over with --fresh, or choose another --out",
+            gone[:_TOLD],
+        )
+    run.add_problems(loaded.problems)
+    rejected = [str(error) for error in loaded.rejected]
+    if rejected != rejected_rows(run):
+        run.event(_REJECTED, {"rows": list(rejected)})
 
 
 def rejected_rows(run: Run) -> list[str]:
     """Rows of the input that were set aside, as the run noted them last."""
     rows: list[str] = []
     for event in run.events():
-        if event.kind == REJECTED:
+        if event.kind == _REJECTED:
             listed = event.data["rows"]
             rows = [str(row) for row in listed] if isinstance(listed, list) else []
     return rows
 
 
+def note_command(run: Run, recipe: Recipe, command: str) -> None:
+    """Note a command that is about to do paid work, and the whole of its recipe."""
+    run.event(_COMMAND, {"line": command, "recipe": recipe.model_dump(mode="json")})
+
+
 def recipe_of(run: Run) -> Recipe:
-    """The recipe that a run was made with."""
-    manifest = run.manifest
-    return config.parse({**manifest.recipe, "name": manifest.name, "seed": manifest.seed})
+    """The recipe that the run was gone on with last.
+
+    Raises:
+        RunError: No command has noted one.
+    """
+    recipes = [event.data["recipe"] for event in run.events() if event.kind == _COMMAND]
+    if not recipes:
+        raise RunError(f"{run.folder}: the run holds no recipe; start it with 'vilbench run'")
+    return config.parse(recipes[-1], str(run.folder))
 
 
 def versions() -> Mapping[str, str]:
@@ -88,40 +136,35 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def work(run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: set[str]) -> None:
+def work(
+    run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: Collection[str]
+) -> None:
     """Runs stages of a run; engines are closed at the end."""
     asyncio.run(_work(run, recipe, console, plain=plain, stages=stages))
 
 
 async def _work(
-    run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: set[str]
+    run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: Collection[str]
 ) -> None:
-    built = config.build(recipe)
+    built = config.build(recipe, stages)
     async with AsyncExitStack() as stack:
         for engine in built.engines:
             stack.push_async_callback(engine.aclose)
         progress = meter(console, plain=plain)
         stack.enter_context(progress)
-        if "sample" in stages:
+        if built.sampler is not None:
             await sample(run, built.sampler, concurrency=recipe.concurrency, progress=progress)
-        if "score" in stages:
-            for scorer in built.scorers:
-                await score(
-                    run,
-                    scorer,
-                    built.sampler.key,
-                    concurrency=recipe.concurrency,
-                    progress=progress,
-                )
+        for scorer in built.scorers:
+            await score(run, scorer, noted(run).sample_key, progress=progress)
 
 
 def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Results:
-    """Writes `results.json` and `report.html`, prints the table."""
+    """Writes `results.json` and `report.html`, prints the table; needs no model."""
     plan = config.plan(recipe)
     results = analyse(run, plan, rejected_rows(run))
-    commands = [event for event in run.events() if event.kind == "command"]
+    commands = [str(event.data["line"]) for event in run.events() if event.kind == _COMMAND]
     provenance = Provenance(
-        command=str(commands[0].data["line"]) if commands else "",
+        command=" && ".join(dict.fromkeys(commands)),
         versions=run.manifest.versions,
         created=run.manifest.created,
     )
@@ -129,15 +172,50 @@ def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Result
     page = render(results, gallery(run, plan), provenance)
     path = run.write_derived("report.html", page.encode())
     print_table(results, console, plain=plain)
-    say(console, f"report: {path}")
+    say(f"report: {path}")
     return results
 
 
-def failed_share(run: Run, recipe: Recipe) -> float:
-    """Share of the units (a problem in a stage, or a row of input) that failed for good."""
+def failed_share(run: Run) -> float:
+    """Share of the units that failed for good, told one by one.
+
+    A unit is a problem in a stage that has begun, or a row of the input.
+    """
+    begun = noted(run)
+    keys = {begun.sample_key, *begun.score_keys.values()}
+    failures = [failure for failure in run.failures() if failure.key in keys]
+    _tell([f"failed: {one.stage} {one.problem_id}: {one.error}" for one in failures], "failures")
     rejected = len(rejected_rows(run))
-    units = len(run.problems()) * (1 + len(recipe.scorers)) + rejected
-    return (len(run.failures()) + rejected) / units if units else 0.0
+    units = len(run.problems()) * len(keys) + rejected
+    return (len(failures) + rejected) / units
+
+
+def _tell(lines: Collection[str], kind: str) -> None:
+    for line in list(lines)[:_TOLD]:
+        say(line)
+    if len(lines) > _TOLD:
+        say(f"... and {len(lines) - _TOLD} more {kind}")
+
+
+def show(problem: Problem, folder: Path | None) -> None:
+    """Print a problem, and write its images below `folder`.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    say(f"{problem.id}  [{problem.source}, {problem.modality}]")
+    say(f"  {problem.question}")
+    for letter, choice in zip(ascii_uppercase, problem.choices, strict=False):
+        say(f"  {letter}. {choice}")
+    say(f"  answer: {problem.answer}")
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, image in enumerate(problem.images, 1):
+        data = image.read()
+        path = folder / f"{image.digest}.{extension(data)}"
+        path.write_bytes(data)
+        say(f"  image {place}: {path}")
 
 
 def command_line(arguments: list[str]) -> str:
@@ -146,14 +224,16 @@ def command_line(arguments: list[str]) -> str:
 
 
 def parse_problems(text: str) -> dict[str, object]:
-    """`SOURCE[:split]` as changes of a recipe.
+    """`SOURCE[:split]` as changes of a recipe, whose limit is not meant for a file.
 
     Raises:
         InputError: The split is unknown.
     """
+    if text.endswith(".jsonl"):
+        return {"problems.source": text, "problems.limit": None}
     source, colon, split = text.rpartition(":")
     if not colon:
         return {"problems.source": text}
     if split not in ("train", "dev", "test"):
-        raise InputError(f"'{split}' is no split; there are train, dev, test")
+        raise InputError(f"'{split}' is no split; there are train, dev, test", field="--problems")
     return {"problems.source": source, "problems.split": split}

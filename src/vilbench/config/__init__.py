@@ -1,0 +1,35 @@
+"""Recipes, and the only tables from names to classes; classes are imported when built.
+
+So reading a recipe loads no torch. A recipe is YAML: `recipe` has its keys, `reading` the
+way from a file to a `Recipe`, `places` what a wrong one is told, `building` the way from a
+`Recipe` to problems, engines and scorers.
+"""
+
+from vilbench.config.building import Built, build, load_problems, plan
+from vilbench.config.reading import load, parse, parse_text
+from vilbench.config.recipe import (
+    JudgeConfig,
+    LikelihoodConfig,
+    LocalEngineConfig,
+    ProblemsConfig,
+    Recipe,
+    SampleConfig,
+    ScorerConfig,
+)
+
+__all__ = [
+    "Built",
+    "JudgeConfig",
+    "LikelihoodConfig",
+    "LocalEngineConfig",
+    "ProblemsConfig",
+    "Recipe",
+    "SampleConfig",
+    "ScorerConfig",
+    "build",
+    "load",
+    "load_problems",
+    "parse",
+    "parse_text",
+    "plan",
+]

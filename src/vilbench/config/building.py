@@ -1,0 +1,121 @@
+"""From a recipe to what it names: problems, engines, scorers, and how to analyse them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vilbench.config.recipe import JudgeConfig, LocalEngineConfig, Recipe, ScorerConfig
+from vilbench.embedded import PREFIX, model_folder
+from vilbench.evaluate.analysis import Plan
+from vilbench.evaluate.sampling import Sampler
+from vilbench.evaluate.stages import SAMPLE, SCORE
+from vilbench.problems.sets import ProblemSet
+from vilbench.scorers.judge import PROMPTS
+from vilbench.steps import FORMATS
+from vilbench.types import Generator, LikelihoodModel, RecipeError, Sampling, StepScorer
+
+_CLASSES: Mapping[str, str] = {
+    "engine/local": "vilbench.engines.local:LocalEngine",
+    "scorer/judge": "vilbench.scorers.judge:JudgeScorer",
+    "scorer/likelihood": "vilbench.scorers.likelihood:LikelihoodScorer",
+}
+
+
+def load_problems(recipe: Recipe) -> ProblemSet:
+    """The recipe's problems; the path of a file is relative to the current folder.
+
+    Raises:
+        InputError: There are none to use.
+    """
+    problems = recipe.problems
+    if problems.source == "puzzles":
+        from vilbench.problems.puzzles import puzzles
+
+        if problems.limit is None:
+            raise RecipeError("puzzles have no end: give a number", field="problems.limit")
+        seed = recipe.seed if problems.seed is None else problems.seed
+        drawn = tuple(p.problem for p in puzzles(problems.split, problems.limit, seed))
+        return ProblemSet(recipe.problem_set, drawn)
+    if not problems.source.endswith(".jsonl"):
+        raise RecipeError(
+            f"'{problems.source}' is neither 'puzzles' nor a .jsonl file", field="problems.source"
+        )
+    from vilbench.problems.files import load_jsonl
+
+    loaded = load_jsonl(Path(problems.source))
+    return dataclasses.replace(loaded, problems=loaded.problems[: problems.limit])
+
+
+def plan(recipe: Recipe) -> Plan:
+    """How a run of the recipe is analysed; no model is needed."""
+    return Plan(recipe.sample.n, tuple(scorer.plan() for scorer in recipe.scorers))
+
+
+class Built(NamedTuple):
+    """What stages of a recipe need, built; close the engines when they are done."""
+
+    sampler: Sampler | None
+    scorers: tuple[StepScorer, ...]
+    engines: tuple[Any, ...]
+
+
+def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
+    """Builds what `stages` need; engines that are configured alike are built once.
+
+    Raises:
+        InputError: A checkpoint cannot be loaded.
+    """
+    engines = _Engines()
+    sampler = _sampler(recipe, engines) if SAMPLE in stages else None
+    configs = recipe.scorers if SCORE in stages else ()
+    scorers = tuple(_scorer(config, engines[config.engine]) for config in configs)
+    return Built(sampler, scorers, tuple(engines.values()))
+
+
+class _Engines(dict[LocalEngineConfig, Any]):
+    def __missing__(self, config: LocalEngineConfig) -> Any:
+        shipped = config.model.startswith(PREFIX)
+        engine = self[config] = _load_class(f"engine/{config.kind}")(
+            model_folder(config.model),
+            name=config.model.removeprefix(PREFIX) if shipped else None,
+            device=config.device,
+            dtype=config.dtype,
+            max_batch_tokens=config.max_batch_tokens,
+        )
+        return engine
+
+
+def _sampler(recipe: Recipe, engines: _Engines) -> Sampler:
+    config = recipe.sample
+    return Sampler(
+        generator=engines[config.engine],
+        format=FORMATS[config.format],
+        n=config.n,
+        sampling=Sampling(config.temperature, config.top_p, config.max_tokens),
+        seed=recipe.seed,
+        max_steps=config.max_steps,
+    )
+
+
+def _scorer(config: ScorerConfig, engine: Generator | LikelihoodModel) -> StepScorer:
+    scorer: StepScorer
+    if isinstance(config, JudgeConfig):
+        scorer = _load_class("scorer/judge")(
+            engine,
+            config.granularity,
+            PROMPTS[config.prompt],
+            expectation=config.expectation,
+            name=config.name,
+        )
+    else:
+        scorer = _load_class("scorer/likelihood")(engine, FORMATS[config.format], name=config.name)
+    return scorer
+
+
+def _load_class(name: str) -> Any:
+    module, _, attribute = _CLASSES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

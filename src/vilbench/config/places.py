@@ -1,0 +1,77 @@
+"""What is wrong with a recipe, and where: file, line and dotted key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from vilbench.types import RecipeError
+
+Location = Sequence[str | int]
+
+_WORDS = {
+    "extra_forbidden": "is no key of a recipe",
+    "missing": "is missing",
+    "union_tag_not_found": "needs a kind",
+}
+_UNTAGGED = ("union_tag_invalid", "union_tag_not_found")
+
+
+def refusal(error: ValidationError, file: str | None, node: yaml.Node | None = None) -> RecipeError:
+    """The first of the faults, with their number.
+
+    Args:
+        error: What is wrong.
+        file: Where the recipe comes from.
+        node: The recipe as YAML, to find lines in.
+    """
+    first = error.errors()[0]
+    location = _location(first)
+    more = len(error.errors()) - 1
+    words = _told(first) + (f" (and {more} more)" if more else "")
+    return RecipeError(words, file=file, row=_line(node, location), field=_dotted(location))
+
+
+def _told(error: ErrorDetails) -> str:
+    if error["type"] in _WORDS:
+        return _WORDS[error["type"]]
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return error["msg"]
+
+
+def _location(error: ErrorDetails) -> Location:
+    """The keys as the file has them: pydantic adds which kind of scorer it took one for."""
+    location = list(error["loc"])
+    if location[:1] == ["scorers"] and len(location) > 2:
+        del location[2]
+    if error["type"] in _UNTAGGED:
+        location.append("kind")
+    return location
+
+
+def _dotted(location: Location) -> str | None:
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return words.lstrip(".") or None
+
+
+def _line(node: yaml.Node | None, location: Location) -> int | None:
+    """1-based line of the deepest part of `location` that the file has."""
+    if node is None:
+        return None
+    line = node.start_mark.line + 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == part]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

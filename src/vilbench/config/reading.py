@@ -1,0 +1,107 @@
+"""From a YAML file to a recipe."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from vilbench.config.places import refusal
+from vilbench.config.recipe import Recipe
+from vilbench.types import RecipeError
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def load(recipe: str) -> Recipe:
+    """A recipe from a YAML file, or a shipped one by its bare name.
+
+    Paths in it, of problems and of models, are relative to the current folder, not to the
+    recipe's.
+
+    Raises:
+        RecipeError: There is no such recipe, or it has an unknown key or a wrong value; the
+            message names file, line and key.
+    """
+    path = Path(recipe)
+    if path.suffix not in _SUFFIXES:
+        shipped = {
+            Path(item.name).stem: item
+            for item in files("vilbench.recipes").iterdir()
+            if item.name.endswith(_SUFFIXES)
+        }
+        if recipe not in shipped:
+            raise RecipeError(
+                f"no recipe '{recipe}' is shipped; there are {', '.join(sorted(shipped))}, "
+                "or name a .yaml file"
+            )
+        return parse_text(shipped[recipe].read_text(encoding="utf-8"), shipped[recipe].name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"is not UTF-8 (byte {error.start})", file=path) from error
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", file=path) from error
+    return parse_text(text, str(path))
+
+
+def parse_text(text: str, file: str) -> Recipe:
+    """A recipe from YAML text; `file` names it in errors.
+
+    Raises:
+        RecipeError: It is no YAML, gives a key twice, or is no recipe.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is not None:
+            _refuse_repeated_keys(node, file)
+        data = None if node is None else loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        row = mark.line + 1 if mark else None
+        problem = getattr(error, "problem", None) or str(error)
+        raise RecipeError(f"is no YAML: {problem}", file=file, row=row) from error
+    except ValueError as error:
+        # A date or a number that has the form of one and is none.
+        raise RecipeError(f"is no YAML: {error}", file=file) from error
+    except RecursionError as error:
+        raise RecipeError("is nested too deeply", file=file) from error
+    if not isinstance(data, dict):
+        raise RecipeError("a recipe is a mapping of keys", file=file)
+    return parse(data, file, node)
+
+
+def parse(data: object, file: str | None = None, node: yaml.Node | None = None) -> Recipe:
+    """A recipe from plain data; `node` lets errors name the line.
+
+    Raises:
+        RecipeError: It is none.
+    """
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise refusal(error, file, node) from error
+
+
+def _refuse_repeated_keys(root: yaml.Node, file: str) -> None:
+    """YAML would silently keep the last of them."""
+    waiting, met = [root], {id(root)}
+    while waiting:
+        node = waiting.pop()
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            seen: set[tuple[str, str]] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                    row = key.start_mark.line + 1
+                    raise RecipeError("is given twice", file=file, row=row, field=key.value)
+                seen.add((key.tag, str(key.value)))
+                children.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            children = node.value
+        # An alias leads to a node that was met before: nests of them would never end.
+        waiting += [child for child in children if id(child) not in met]
+        met |= {id(child) for child in children}

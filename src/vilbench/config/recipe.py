@@ -1,0 +1,220 @@
+"""The keys of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from vilbench.config.places import refusal
+from vilbench.evaluate.pools import Scale, ScorerPlan
+from vilbench.scorers.judge import HIGHEST, LOWEST, PROMPTS
+from vilbench.steps import FORMATS
+from vilbench.types import Granularity, RecipeError, Record
+
+_NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens")
+"""Keys that change neither a solution nor a score: a run may go on with others."""
+
+_IN_MANIFEST = ("name", "seed")
+"""Keys that a manifest has beside the recipe."""
+
+_OVERRIDES = "the command line"
+
+
+def _no_truth_value(value: object) -> object:
+    """YAML reads "yes" as true, which would count as 1."""
+    if isinstance(value, bool):
+        raise ValueError("is a truth value, not a number")
+    return value
+
+
+_Whole = Annotated[int, BeforeValidator(_no_truth_value)]
+_Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
+
+
+def _format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"'{name}' is none of {', '.join(FORMATS)}")
+    return name
+
+
+class LocalEngineConfig(Record):
+    """A checkpoint in a folder, or one that ships (`embedded:base`)."""
+
+    kind: Literal["local"] = "local"
+    model: str
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+    max_batch_tokens: _Whole | None = Field(default=None, ge=1)
+
+
+class ProblemsConfig(Record):
+    """Which problems: puzzles of a split, or a JSONL file.
+
+    Attributes:
+        source: "puzzles", or the path of a `.jsonl` file, relative to the current folder.
+        split: Split of the puzzles; unused for a file.
+        limit: Most problems; None takes all of a file. Puzzles have no end and need one.
+        seed: Which sequence of puzzles; the run's seed by default.
+    """
+
+    source: str
+    split: Literal["train", "dev", "test"] = "test"
+    limit: _Whole | None = Field(default=None, ge=1)
+    seed: _Whole | None = None
+
+
+class SampleConfig(Record):
+    """How the pools are drawn."""
+
+    engine: LocalEngineConfig
+    format: str = "steps"
+    n: _Whole = Field(default=24, ge=1)
+    temperature: _Number = Field(default=1.0, ge=0)
+    top_p: _Number = Field(default=1.0, gt=0, le=1)
+    max_tokens: _Whole = Field(default=1024, ge=1)
+    max_steps: _Whole | None = Field(default=None, ge=1)
+
+    _known_format = field_validator("format")(_format)
+
+
+class JudgeConfig(Record):
+    """A generative judge, as ORM ("solution") or PRM ("step")."""
+
+    kind: Literal["judge"] = "judge"
+    name: str
+    engine: LocalEngineConfig
+    granularity: Granularity
+    prompt: str = "rubric"
+    expectation: bool = True
+    aggregations: tuple[str, ...] = (
+        *("mean", "min", "product"),
+        *("last-1", "last-2", "last-3", "last-4"),
+    )
+    votes: str = "mean"
+
+    @field_validator("prompt")
+    @classmethod
+    def _known_prompt(cls, name: str) -> str:
+        if name not in PROMPTS:
+            raise ValueError(f"'{name}' is none of {', '.join(PROMPTS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _can_be_analysed(self) -> JudgeConfig:
+        self.plan()
+        return self
+
+    def plan(self) -> ScorerPlan:
+        """How it enters the analysis."""
+        scale = Scale(LOWEST, HIGHEST)
+        return ScorerPlan(self.name, self.granularity, scale, self.aggregations, self.votes)
+
+
+class LikelihoodConfig(Record):
+    """Mean token log-probability of each step under a model."""
+
+    kind: Literal["likelihood"] = "likelihood"
+    name: str = "likelihood"
+    engine: LocalEngineConfig
+    format: str = "steps"
+    aggregations: tuple[str, ...] = ("mean", "last-1", "last-2", "last-3", "last-4")
+    votes: str = "mean"
+
+    _known_format = field_validator("format")(_format)
+
+    @model_validator(mode="after")
+    def _can_be_analysed(self) -> LikelihoodConfig:
+        self.plan()
+        return self
+
+    def plan(self) -> ScorerPlan:
+        """How it enters the analysis."""
+        return ScorerPlan(self.name, "step", None, self.aggregations, self.votes)
+
+
+ScorerConfig = Annotated[JudgeConfig | LikelihoodConfig, Field(discriminator="kind")]
+
+
+class Recipe(Record):
+    """One experiment.
+
+    Attributes:
+        seed: Seeds sampling, and the puzzles where `problems.seed` is not set.
+        concurrency: Problems being sampled at a time.
+        max_failures: Share of units that may fail before the exit code says so.
+    """
+
+    name: str = Field(min_length=1)
+    seed: _Whole = Field(default=0, ge=0)
+    problems: ProblemsConfig
+    sample: SampleConfig
+    scorers: tuple[ScorerConfig, ...] = ()
+    concurrency: _Whole = Field(default=32, ge=1)
+    max_failures: _Number = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("scorers")
+    @classmethod
+    def _told_apart(cls, scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
+        names = [scorer.name for scorer in scorers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"scorers need names of their own, these are given: {names}")
+        return scorers
+
+    def identity(self) -> dict[str, JsonValue]:
+        """What changes the output, for the run's fingerprint."""
+        data = self.model_dump(mode="json")
+        return {
+            key: _effective(data[key]) for key in data if key not in (*_NO_EFFECT, *_IN_MANIFEST)
+        }
+
+    def changed(self, changes: Mapping[str, object]) -> Recipe:
+        """The recipe with some values replaced, by dotted path, as the command line has it.
+
+        Raises:
+            RecipeError: There is no such key, or the result is no recipe.
+        """
+        data = self.model_dump(mode="json")
+        for path, value in changes.items():
+            *parents, last = path.split(".")
+            place: Any = data
+            for parent in parents:
+                place = place.get(parent) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
+                raise RecipeError("is no key of a recipe", file=_OVERRIDES, field=path)
+            place[last] = value
+        try:
+            return Recipe.model_validate(data)
+        except ValidationError as error:
+            raise refusal(error, _OVERRIDES) from error
+
+    def models(self) -> tuple[str, ...]:
+        """Models that it names, each once."""
+        engines = [self.sample.engine, *(scorer.engine for scorer in self.scorers)]
+        return tuple(dict.fromkeys(engine.model for engine in engines))
+
+    @property
+    def problem_set(self) -> str:
+        """Name of the problem set for tables."""
+        problems = self.problems
+        if problems.source == "puzzles":
+            return f"puzzles:{problems.split}"
+        return Path(problems.source).stem
+
+
+def _effective(value: Any) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _effective(item) for key, item in value.items() if key not in _NO_EFFECT}
+    if isinstance(value, list):
+        return [_effective(item) for item in value]
+    plain: JsonValue = value
+    return plain
