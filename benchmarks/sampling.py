@@ -2,7 +2,7 @@
 
 Both ways run in one process on the same checkpoint and give the same texts; only the ratio
 counts. The naive way is what a plain loop over `generate` does: a request per sample, the
-prompt and its image computed anew for each.
+prompt computed anew for each (the engine still remembers the features of an image).
 
     python benchmarks/sampling.py --model embedded:small --problems 8 --json out.json
 """
@@ -60,11 +60,9 @@ async def together(folder: Path, requests: Sequence[Request]) -> tuple[Way, list
 
 
 async def one_by_one(folder: Path, requests: Sequence[Request]) -> tuple[Way, list[str]]:
-    """A request per sample, each after the one before; nothing is remembered between them."""
+    """A request per sample, each after the one before."""
     texts: list[str] = []
-    ways: list[Way] = []
-    engine = LocalEngine(folder)
-    async with engine:
+    async with LocalEngine(folder) as engine:
         begin = time.perf_counter()
         for request in requests:
             for index in range(request.n):
@@ -72,8 +70,7 @@ async def one_by_one(folder: Path, requests: Sequence[Request]) -> tuple[Way, li
                     request.prompt, 1, request.sampling, request.seed, first=index
                 )
                 texts.append(found[0].text)
-        ways.append(_way(engine, begin))
-    return ways[0], texts
+        return _way(engine, begin), texts
 
 
 def _way(engine: LocalEngine, begin: float) -> Way:
