@@ -133,7 +133,14 @@ def test_killed_and_started_again(
 def test_interrupted_once(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [*VILBENCH, "run", str(recipe), "--out", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Where tests run in the background SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     while len(rows(folder, "solutions")) < 4 and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
