@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from vilbench import config
-from vilbench.types import CheckpointError, RecipeError
+from vilbench.config import building
+from vilbench.testing import ScriptedEngine
+from vilbench.types import CheckpointError, InputError, RecipeError
 
 GOOD = """\
 name: mine
@@ -171,3 +174,135 @@ def test_seed_of_the_run_draws_the_puzzles() -> None:
 def test_missing_checkpoint() -> None:
     with pytest.raises(CheckpointError, match="folder"):
         config.build(config.parse_text(GOOD, "mine.yaml"))
+
+
+def told(text: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        config.parse_text(text, "mine.yaml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("    granularity: solution\n", ""), "row 7, field 'scorers[0].granularity': is missing"),
+        (("granularity: solution", "judge: 1"), "field 'scorers[0].granularity': is missing"),
+        (
+            ("granularity: solution", "granularity: step\n    judge: 1"),
+            "row 10, field 'scorers[0].judge': is no key of a recipe",
+        ),
+        (("  - kind: judge", "  - prompt: brief"), "row 7, field 'scorers[0].kind': needs a kind"),
+        (("kind: likelihood", "kind: oracle"), "row 11, field 'scorers[1].kind': "),
+        (("kind: local", "kind: remote"), "row 4, field 'sample.engine.kind': "),
+        (
+            ("  - kind: likelihood\n", "  - kind: likelihood\n    engin: {}\n"),
+            "row 12, field 'scorers[1].engin': is no key of a recipe",
+        ),
+        (("  n: 4", "  n: yes"), "row 5, field 'sample.n': is a truth value, not a number"),
+        (("  n: 4", "  temperature: .inf"), "row 5, field 'sample.temperature': "),
+        (("  n: 4", "  temperature: .nan"), "row 5, field 'sample.temperature': "),
+        (("  n: 4", "  format: haiku"), "row 5, field 'sample.format': 'haiku' is none of steps"),
+        (
+            ("granularity: solution", "granularity: step\n    prompt: rude"),
+            "row 10, field 'scorers[0].prompt': 'rude' is none of rubric",
+        ),
+        (("judge-orm", "oracle"), "row 7, field 'scorers[0]': 'oracle' cannot name a scorer"),
+        (
+            ("  - kind: likelihood\n", "  - kind: likelihood\n    votes: product\n"),
+            "row 11, field 'scorers[1]': 'product' needs bounded scores",
+        ),
+        (("name: mine", "name: mine\n5: 6"), "row 2, field '[5]'"),
+        (("name: mine", "name: 2026-13-45"), "is no YAML: month"),
+        (("name: mine", "name: *nothing"), "row 1: is no YAML: found undefined alias"),
+        (("name: mine", "name: mine\n---"), "is no YAML"),
+        (("name: mine", "name: \x07"), "is no YAML"),
+    ],
+)
+def test_faults_are_placed(change: tuple[str, str], said: str) -> None:
+    text = GOOD.replace(*change, 1)
+    assert text != GOOD
+    message = told(text)
+    assert message.startswith("mine.yaml")
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "a: &a [*a]",
+        "&b {name: *b}",
+        "- " * 50_000 + "1",
+        "a: &a0 [x, x]\n" + "".join(f"b{i}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(60)),
+        "'" + "x" * 100_000,
+    ],
+    ids=["nested", "itself", "mapping of itself", "lists", "laughs", "open"],
+)
+def test_hostile_yaml_is_refused_quickly(text: str) -> None:
+    began = time.process_time()
+    assert told(text).startswith("mine.yaml")
+    assert time.process_time() - began < 10
+
+
+def test_anchors_and_merges_of_yaml_are_fine() -> None:
+    text = GOOD.replace(
+        "engine: {kind: local, model: folder}", "engine: &e {kind: local, model: f}", 1
+    )
+    text = text.replace("engine: {kind: local, model: folder}", "engine: {<<: *e, dtype: float32}")
+    recipe = config.parse_text(text, "mine.yaml")
+    assert [scorer.engine.dtype for scorer in recipe.scorers] == ["float32", "float32"]
+    assert recipe.models() == ("f",)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xe9")
+    with pytest.raises(RecipeError, match=r"latin\.yaml: is not UTF-8"):
+        config.load(str(tmp_path / "latin.yaml"))
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(RecipeError, match="Is a directory"):
+        config.load(str(tmp_path / "folder.yaml"))
+
+
+def test_paths_are_those_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "recipe.yaml").write_text(
+        GOOD.replace("source: puzzles", "source: a.jsonl")
+    )
+    (tmp_path / "a.jsonl").write_text('{"question": "?", "answer": 1}\n' * 4)
+    monkeypatch.chdir(tmp_path)
+    recipe = config.load("sub/recipe.yaml")
+    assert recipe.problem_set == "a"
+    assert len(config.load_problems(recipe).problems) == 3
+    monkeypatch.chdir(tmp_path / "sub")
+    with pytest.raises(InputError, match=r"a\.jsonl: No such file"):
+        config.load_problems(recipe)
+
+
+@pytest.mark.parametrize("path", ["nonsense", "sample.nonsense", "sample.n.more", "no.such.key"])
+def test_changes_of_what_is_no_key(path: str) -> None:
+    with pytest.raises(RecipeError, match="the command line"):
+        config.parse_text(GOOD, "mine.yaml").changed({path: 1})
+
+
+def test_only_what_a_stage_needs_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+
+    def engine(folder: object, **options: object) -> ScriptedEngine:
+        built.append(folder)
+        return ScriptedEngine({}, name=str(options["name"]))
+
+    monkeypatch.setattr(building, "model_folder", lambda model: model)
+    monkeypatch.setattr("vilbench.engines.local.LocalEngine", engine)
+    text = GOOD.replace("model: folder", "model: policy", 1)
+    recipe = config.parse_text(text.replace("model: folder", "model: embedded:x"), "mine.yaml")
+    both = config.build(recipe)
+    assert built == ["policy", "embedded:x"]
+    assert [scorer.name for scorer in both.scorers] == ["judge-orm", "likelihood"]
+    assert both.sampler is not None
+    assert [one.name for one in both.engines] == ["None", "x"]
+    assert config.build(recipe, ["score"]).sampler is None
+    assert built[2:] == ["embedded:x"]
+    alone = config.build(recipe, ["sample"])
+    assert (alone.scorers, built[3:]) == ((), ["policy"])

@@ -65,7 +65,7 @@ def _line(node: yaml.Node | None, location: Location) -> int | None:
     line = node.start_mark.line + 1
     for part in location:
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
             if not found:
                 break
             line, node = found[0][0].start_mark.line + 1, found[0][1]
