@@ -201,6 +201,10 @@ def told(text: str) -> str:
         (("  n: 4", "  n: yes"), "row 5, field 'sample.n': is a truth value, not a number"),
         (("  n: 4", "  temperature: .inf"), "row 5, field 'sample.temperature': "),
         (("  n: 4", "  temperature: .nan"), "row 5, field 'sample.temperature': "),
+        (
+            ("model: folder}", "model: folder, device: gpu}"),
+            "row 4, field 'sample.engine.device': ",
+        ),
         (("  n: 4", "  format: haiku"), "row 5, field 'sample.format': 'haiku' is none of steps"),
         (
             ("granularity: solution", "granularity: step\n    prompt: rude"),

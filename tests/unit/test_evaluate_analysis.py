@@ -20,7 +20,7 @@ from vilbench.evaluate.stages import note_sampling, note_scoring
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
 from vilbench.testing import make_problem, make_solution
-from vilbench.types import Problem, StepScores, Usage, Verdict
+from vilbench.types import Problem, RunError, StepScores, Usage, Verdict
 
 JUDGE = ScorerPlan("judge", "solution", Scale(1, 5), (), "mean")
 STEPS = ScorerPlan("steps", "step", Scale(1, 5), ("mean", "min", "product", "last-1"), "min")
@@ -426,3 +426,10 @@ def test_products_need_a_scale() -> None:
 def test_methods_carry_their_aggregation() -> None:
     assert JUDGE.methods() == (Method("judge", None),)
     assert STEPS.methods()[-1] == Method("steps/last-1", "last-1")
+
+
+def test_a_run_without_problems_has_no_results(tmp_path: Path) -> None:
+    with Run.open(tmp_path, Manifest.of("hand", {}, seed=0, problem_set="sums")) as run:
+        note_sampling(run, "drawn", 1, "policy")
+        with pytest.raises(RunError, match="no problems"):
+            analyse(run, Plan(1, ()))

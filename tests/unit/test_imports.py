@@ -41,6 +41,11 @@ def test_help_needs_next_to_nothing(arguments: tuple[str, ...]) -> None:
     assert loaded & heavy == set()
 
 
+def test_the_list_of_problems_needs_no_numbers_crunched() -> None:
+    loaded = modules_after(command("problems", "list"))
+    assert loaded & {*HEAVY, "scipy", "jinja2", "rich", "yaml"} == set()
+
+
 def test_the_package_itself_needs_nothing() -> None:
     assert not modules_after("import vilbench") & {*HEAVY, "numpy", "pydantic", "typer"}
 

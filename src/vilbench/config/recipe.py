@@ -53,7 +53,7 @@ class LocalEngineConfig(Record):
     kind: Literal["local"] = "local"
     model: str
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|((cpu|cuda|mps|xpu)(:[0-9]{1,3})?))$")
     max_batch_tokens: _Whole | None = Field(default=None, ge=1)
 
 

@@ -31,7 +31,7 @@ from vilbench.selection import (
 )
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
-from vilbench.types import SCHEMA_VERSION, StepScores, Usage
+from vilbench.types import SCHEMA_VERSION, RunError, StepScores, Usage
 
 ALL = "all"
 
@@ -67,15 +67,18 @@ def stored(run: Run, plan: Plan) -> Stored:
     """Reads a run.
 
     Raises:
-        RunError: Nothing has been sampled yet.
+        RunError: There are no problems, or nothing has been sampled yet.
     """
     begun = noted(run)
     keys = begun.score_keys
+    problems = run.problems()
+    if not problems:
+        raise RunError(f"{run.folder}: the run has no problems")
     scorers = tuple(scorer for scorer in plan.scorers if scorer.name in keys)
     return Stored(
         policy=begun.policy,
         scorers=scorers,
-        pools=Pools.of(run.problems(), run.solutions(begun.sample_key), plan.n),
+        pools=Pools.of(problems, run.solutions(begun.sample_key), plan.n),
         values={scorer.name: run.scores(keys[scorer.name]) for scorer in scorers},
     )
 
@@ -92,7 +95,7 @@ def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
         rejected: Rows of the input that were set aside, to be told.
 
     Raises:
-        RunError: Nothing has been sampled yet.
+        RunError: There are no problems, or nothing has been sampled yet.
     """
     policy, scorers, pools, values = stored(run, plan)
     scores = {
