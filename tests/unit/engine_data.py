@@ -15,8 +15,8 @@ import torch
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.engines.sampler import stream_key, uniforms
-from vilbench.engines.tokens import PromptEncoder
 from vilbench.training.embedded.architecture import make_model, make_processor, make_tokenizer
 from vilbench.types import BytesSource, Image, Prompt, Sampling
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from embedded_data import examples, processor, tiny_model
 
-from vilbench.engines.checkpoint import load
-from vilbench.engines.tokens import PromptEncoder
+from vilbench.backbone.checkpoint import load
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.problems.puzzles import KINDS, draw
 from vilbench.problems.puzzles.puzzle import gold_solution
 from vilbench.training.embedded.architecture import (

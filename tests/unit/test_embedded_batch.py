@@ -8,7 +8,7 @@ import torch
 from embedded_data import examples, processor, tiny_model
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
-from vilbench.engines.tokens import PromptEncoder
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.training.embedded.architecture import make_model
 from vilbench.training.embedded.batch import IMAGE_TOKENS, Collator, hidden_states, positions
 from vilbench.training.embedded.examples import Example

@@ -10,7 +10,7 @@ import torch
 from embedded_data import TINY, processor, tiny_model
 from safetensors.torch import load_file
 
-from vilbench.engines.checkpoint import load
+from vilbench.backbone.checkpoint import load
 from vilbench.problems.puzzles import check, draw
 from vilbench.problems.puzzles.canvas import Canvas
 from vilbench.problems.puzzles.puzzle import contents, split_of

@@ -13,7 +13,7 @@ import pytest
 import vilbench
 
 ROOT = Path(vilbench.__file__).parent
-TORCH_ROOMS = ("engines", "training")
+TORCH_ROOMS = ("backbone", "engines", "prm", "training")
 HEAVY = ("torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -50,7 +50,7 @@ def test_the_package_itself_needs_nothing() -> None:
     assert not modules_after("import vilbench") & {*HEAVY, "numpy", "pydantic", "typer"}
 
 
-def test_everything_but_engines_and_training_does_without_torch() -> None:
+def test_everything_outside_the_rooms_of_torch_does_without_it() -> None:
     names = sorted(
         ".".join(("vilbench", *path.relative_to(ROOT).with_suffix("").parts))
         for path in ROOT.rglob("*.py")

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from vilbench.engines.prefill import Placed
+from vilbench.backbone.prefill import Placed
 from vilbench.engines.tickets import Ticket
 
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vilbench.engines.backbone import Backbone
-from vilbench.engines.keyvalues import KeyValues
-from vilbench.engines.prefill import Placed, prefill
-from vilbench.engines.prefixes import Stem
+from vilbench.backbone.keyvalues import KeyValues
+from vilbench.backbone.model import Backbone
+from vilbench.backbone.prefill import Placed, prefill
+from vilbench.backbone.prefixes import Stem
+from vilbench.backbone.spelling import TextStream
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.engines.sampler import choose, uniforms
-from vilbench.engines.spelling import TextStream
 from vilbench.engines.tickets import Ticket
-from vilbench.engines.tokens import PromptEncoder
 from vilbench.types import Completion, FinishReason, Sampling, Token, Usage
 
 GROWTH = 64

@@ -9,11 +9,11 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from vilbench.engines.backbone import Backbone
-from vilbench.engines.prefill import Chunk, Placed, prefill
-from vilbench.engines.prefixes import Stem
+from vilbench.backbone.model import Backbone
+from vilbench.backbone.prefill import Chunk, Placed, prefill
+from vilbench.backbone.prefixes import Stem
+from vilbench.backbone.tokens import Pieces
 from vilbench.engines.tickets import Ticket
-from vilbench.engines.tokens import Pieces
 from vilbench.types import Token
 
 _LOGITS = 1 << 24

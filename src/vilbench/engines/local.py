@@ -17,16 +17,16 @@ from typing import Any, Self
 
 import torch
 
-from vilbench.engines import checkpoint
-from vilbench.engines.agreement import PROVEN, check_agreement
-from vilbench.engines.backbone import Backbone, EngineCounts
+from vilbench.backbone import checkpoint
+from vilbench.backbone.agreement import PROVEN, check_agreement
+from vilbench.backbone.model import Backbone, EngineCounts
+from vilbench.backbone.prefill import Placed
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.engines.batches import Piece, cut, parts_of
 from vilbench.engines.decoding import Row, decode_rows
 from vilbench.engines.likelihoods import Reply, score_replies
-from vilbench.engines.prefill import Placed
 from vilbench.engines.sampler import stream_key
 from vilbench.engines.tickets import Ticket
-from vilbench.engines.tokens import PromptEncoder
 from vilbench.types import Completion, EngineError, Prompt, Sampling, Token
 
 _CPU_CACHE_BYTES = 256 << 20

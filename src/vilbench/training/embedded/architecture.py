@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vilbench.engines.processor import IMAGE_TOKEN, VIDEO_TOKEN, QwenVLProcessor
+from vilbench.backbone.processor import IMAGE_TOKEN, VIDEO_TOKEN, QwenVLProcessor
 
 Size = Literal["small", "base"]
 

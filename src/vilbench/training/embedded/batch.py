@@ -17,7 +17,7 @@ import PIL.Image
 import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
-from vilbench.engines.tokens import PromptEncoder
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.problems.puzzles.canvas import SIDE
 from vilbench.training.embedded.architecture import MERGE, PATCH
 from vilbench.training.embedded.examples import Example

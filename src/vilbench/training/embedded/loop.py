@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from vilbench.problems.puzzles.puzzle import split_of
 from vilbench.training.embedded.batch import Batch, Collator, hidden_states
 from vilbench.training.embedded.examples import Example
-from vilbench.training.embedded.muon import Muon, split_parameters
+from vilbench.training.muon import Muon, split_parameters
 
 ROUND = 8
 """Batches that are drawn together and sorted by length."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vilbench.engines.tokens import PromptEncoder
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.images import ImageLimits
 from vilbench.types import BytesSource, CheckpointError, EngineError, Image, ImageError, Prompt
 
@@ -208,7 +208,7 @@ def test_tokens_that_are_not_bytes_decode_too() -> None:
             decoders.Strip(" ", 1, 0),
         ]
     )
-    from vilbench.engines.spelling import TextStream, byte_table
+    from vilbench.backbone.spelling import TextStream, byte_table
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<s>")  # noqa: S106
     assert byte_table(tokenizer) is None

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vilbench.engines.backbone import Backbone
-from vilbench.engines.keyvalues import KeyValues
-from vilbench.engines.prefixes import Segment, Stem, share
-from vilbench.engines.tokens import Encoded, Pixels
+from vilbench.backbone.keyvalues import KeyValues
+from vilbench.backbone.model import Backbone
+from vilbench.backbone.prefixes import Segment, Stem, share
+from vilbench.backbone.tokens import Encoded, Pixels
 
 _CHUNK_TOKENS = 8192
 """Most tokens of one forward, pads included: bounds activations, and the waste in pads."""

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
-from vilbench.engines.processor import load_processor
+from vilbench.backbone.processor import load_processor
 from vilbench.types import CheckpointError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from embedded_data import tiny_model
 
-from vilbench.training.embedded.muon import Muon, orthogonal, split_parameters
+from vilbench.training.muon import Muon, orthogonal, split_parameters
 
 
 def matrices(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vilbench.engines.prefixes import WORTH_TOKENS, Segment, Stem, share
+from vilbench.backbone.prefixes import WORTH_TOKENS, Segment, Stem, share
 
 
 def stem(ids: list[int], own: int | None = None, root: object = "") -> Stem:

@@ -10,9 +10,9 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from vilbench.engines.backbone import Backbone
-from vilbench.engines.prefill import Placed, prefill
-from vilbench.engines.tokens import PromptEncoder
+from vilbench.backbone.model import Backbone
+from vilbench.backbone.prefill import Placed, prefill
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.types import BytesSource, CheckpointError, Image, Prompt
 
 PROVEN = frozenset({"qwen2_5_vl"})

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from tokenizers import Tokenizer
 
-from vilbench.engines.spelling import TextStream, byte_table
+from vilbench.backbone.spelling import TextStream, byte_table
 from vilbench.images import DEFAULT_LIMITS, ImageLimits, decode
 from vilbench.types import CheckpointError, EngineError, Image, ImageError, Prompt
 

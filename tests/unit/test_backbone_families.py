@@ -18,9 +18,9 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from vilbench.engines.backbone import Backbone
+from vilbench.backbone.model import Backbone
+from vilbench.backbone.processor import IMAGE_TOKEN
 from vilbench.engines.local import LocalEngine
-from vilbench.engines.processor import IMAGE_TOKEN
 from vilbench.types import CheckpointError, Prompt, Sampling
 
 TEMPLATE = (

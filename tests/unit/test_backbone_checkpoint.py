@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vilbench.engines.checkpoint import fingerprint, load
+from vilbench.backbone.checkpoint import fingerprint, load
 from vilbench.types import CheckpointError
 
 WEIGHTS = "model.safetensors"

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vilbench.engines.keyvalues import CacheShape, KeyValues
-from vilbench.engines.tokens import Encoded, Pixels
+from vilbench.backbone.keyvalues import CacheShape, KeyValues
+from vilbench.backbone.tokens import Encoded, Pixels
 from vilbench.types import CheckpointError, Image
 
 _PATCHED = {"pixel_values", "image_grid_thw"}

@@ -1,0 +1,11 @@
+"""A checkpoint in a folder and how it is run: the ground that engines and reward models share.
+
+Loading and its checks, from prompts to token ids and pixels, one model driven part by part,
+key-value caches, and shared beginnings computed once. Torch is at home here.
+"""
+
+import os
+
+# Read once, when huggingface_hub is first imported. Folders are local: without it a file that
+# is missing from one is looked for on the network for minutes. A value of the user's stays.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
