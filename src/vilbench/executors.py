@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from vilbench.types import EngineError
+from vilbench.errors import EngineError
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,7 +14,7 @@ import PIL.Image
 from PIL import ImageOps, UnidentifiedImageError
 
 from vilbench import types
-from vilbench.types import ImageError
+from vilbench.errors import ImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are read, by Pillow's names; no other decoder ever sees the bytes."""

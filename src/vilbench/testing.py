@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from vilbench.errors import EngineError
 from vilbench.types import (
     Completion,
-    EngineError,
     FinishReason,
     Granularity,
     Problem,

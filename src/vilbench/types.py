@@ -1,18 +1,4 @@
-"""Records, errors and Protocols that every other module shares (floor 0).
-
-Errors, all below `VilbenchError`:
-
-    VilbenchError
-    |- InputError            unusable input; names file, row and field (exit code 2)
-    |  |- ImageError         an image that is missing, damaged or beyond a limit
-    |  |- ProblemError       a problem row that breaks its schema
-    |  |- RecipeError        a recipe with an unknown key or a wrong value
-    |  `- CheckpointError    a model folder that cannot or must not be loaded
-    |- RunError              a run folder that cannot be used (exit code 2)
-    |  |- RunMismatchError   it was made by another recipe; carries the differences
-    |  |- RunLockedError     another process writes to it
-    |  `- RunStorageError    read-only folder, full disk, damaged file
-    `- EngineError           one generation or scoring request failed; the run goes on
+"""Records and Protocols that every other module shares (floor 0).
 
 Stored records are frozen pydantic models (`Record`), in-memory values are frozen
 dataclasses, whatever is called is a `Protocol`.
@@ -27,6 +13,18 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+
+from vilbench.errors import CheckpointError as CheckpointError
+from vilbench.errors import EngineError as EngineError
+from vilbench.errors import ImageError as ImageError
+from vilbench.errors import InputError as InputError
+from vilbench.errors import ProblemError as ProblemError
+from vilbench.errors import RecipeError as RecipeError
+from vilbench.errors import RunError as RunError
+from vilbench.errors import RunLockedError as RunLockedError
+from vilbench.errors import RunMismatchError as RunMismatchError
+from vilbench.errors import RunStorageError as RunStorageError
+from vilbench.errors import VilbenchError as VilbenchError
 
 SCHEMA_VERSION = 1
 """Version of the stored records; a store of a newer version is refused."""
@@ -44,96 +42,6 @@ Modality = Literal[
 Verdict = Literal["correct", "wrong", "unparsed", "failed"]
 FinishReason = Literal["stop", "length", "content_filter", "error"]
 Granularity = Literal["step", "solution"]
-
-
-class VilbenchError(Exception):
-    """Root of every error that vilbench raises on purpose."""
-
-
-class InputError(VilbenchError):
-    """Unusable input, told with the place where it was found.
-
-    Args:
-        message: What is wrong, without the place.
-        file: File the input came from.
-        row: 1-based row or line in that file.
-        field: Name of the offending field.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        file: str | Path | None = None,
-        row: int | None = None,
-        field: str | None = None,
-    ) -> None:
-        self.message = message
-        self.file = str(file) if file is not None else None
-        self.row = row
-        self.field = field
-        place = [
-            self.file,
-            f"row {row}" if row is not None else None,
-            f"field '{field}'" if field is not None else None,
-        ]
-        where = ", ".join(part for part in place if part)
-        super().__init__(f"{where}: {message}" if where else message)
-
-    def at(
-        self,
-        *,
-        file: str | Path | None = None,
-        row: int | None = None,
-        field: str | None = None,
-    ) -> InputError:
-        """The same error with more of its place known; what is known already stays."""
-        return type(self)(
-            self.message,
-            file=self.file or file,
-            row=self.row if self.row is not None else row,
-            field=self.field or field,
-        )
-
-
-class ImageError(InputError):
-    """An image that is missing, damaged or beyond a limit."""
-
-
-class ProblemError(InputError):
-    """A problem row that breaks its schema."""
-
-
-class RecipeError(InputError):
-    """A recipe with an unknown key or a wrong value."""
-
-
-class CheckpointError(InputError):
-    """A model folder that cannot or must not be loaded."""
-
-
-class RunError(VilbenchError):
-    """A run folder that cannot be used."""
-
-
-class RunMismatchError(RunError):
-    """The run was made by another recipe; `differences` has a line per changed key."""
-
-    def __init__(self, message: str, differences: Sequence[str]) -> None:
-        self.differences = tuple(differences)
-        super().__init__("\n".join([message, *self.differences]))
-
-
-class RunLockedError(RunError):
-    """Another process writes to the run."""
-
-
-class RunStorageError(RunError):
-    """Read-only folder, full disk or damaged file."""
-
-
-class EngineError(VilbenchError):
-    """One generation or scoring request failed; its neighbours are untouched."""
 
 
 class Record(BaseModel):

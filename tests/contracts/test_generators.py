@@ -11,12 +11,12 @@ import pytest
 from PIL import Image as Pillow
 
 from vilbench.engines.local import LocalEngine
+from vilbench.errors import EngineError
 from vilbench.testing import ScriptedEngine
 from vilbench.training.embedded.architecture import make_model, make_processor, make_tokenizer
 from vilbench.types import (
     BytesSource,
     Completion,
-    EngineError,
     Generator,
     Image,
     LikelihoodModel,

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vilbench.backbone.checkpoint import fingerprint, load
-from vilbench.types import CheckpointError
+from vilbench.errors import CheckpointError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

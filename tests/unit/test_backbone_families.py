@@ -21,7 +21,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.processor import IMAGE_TOKEN
 from vilbench.engines.local import LocalEngine
-from vilbench.types import CheckpointError, Prompt, Sampling
+from vilbench.errors import CheckpointError
+from vilbench.types import Prompt, Sampling
 
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] | upper }}: "

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vilbench.backbone.tokens import PromptEncoder
+from vilbench.errors import CheckpointError, EngineError, ImageError
 from vilbench.images import ImageLimits
-from vilbench.types import BytesSource, CheckpointError, EngineError, Image, ImageError, Prompt
+from vilbench.types import BytesSource, Image, Prompt
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 

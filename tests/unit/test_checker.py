@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vilbench.errors import ProblemError
 from vilbench.problems.puzzles import KINDS, StepCheck, check, draw
 from vilbench.problems.puzzles.canvas import Canvas
 from vilbench.problems.puzzles.claims import WORDINGS, Claim, read
@@ -15,7 +16,7 @@ from vilbench.problems.puzzles.puzzle import gold_claims, gold_solution, solutio
 from vilbench.problems.puzzles.scene import Twin, derive
 from vilbench.steps import FORMATS
 from vilbench.training.embedded.examples import corrupt
-from vilbench.types import Problem, ProblemError
+from vilbench.types import Problem
 
 # Each family's problem is written by hand, as a puzzle's metadata has it, so that what the
 # checker must say follows from this page alone.

@@ -19,13 +19,13 @@ from rich.console import Console
 
 from vilbench import config
 from vilbench.cli import job, main, meter, screen
+from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.stages import noted
 from vilbench.store import run
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
 from vilbench.testing import tiny_png
-from vilbench.types import EngineError, InputError
 
 RECIPE = """\
 name: tiny

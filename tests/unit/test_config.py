@@ -10,8 +10,8 @@ import pytest
 
 from vilbench import config
 from vilbench.config import building
+from vilbench.errors import CheckpointError, InputError, RecipeError
 from vilbench.testing import ScriptedEngine
-from vilbench.types import CheckpointError, InputError, RecipeError
 
 GOOD = """\
 name: mine

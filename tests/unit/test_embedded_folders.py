@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vilbench import embedded
-from vilbench.types import CheckpointError
+from vilbench.errors import CheckpointError
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import torch
 from vilbench.engines import decoding, local
 from vilbench.engines.decoding import Row
 from vilbench.engines.local import LocalEngine
+from vilbench.errors import EngineError
 from vilbench.types import (
     BytesSource,
     Completion,
-    EngineError,
     Generator,
     Image,
     LikelihoodModel,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from vilbench.errors import RunError
 from vilbench.evaluate.analysis import Plan, analyse
 from vilbench.evaluate.pools import Pools, Scale, ScorerPlan
 from vilbench.evaluate.results import Results, Row
@@ -24,14 +25,7 @@ from vilbench.store.manifest import Manifest
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
 from vilbench.testing import ScriptedEngine, TableScorer, make_problem, tiny_png
-from vilbench.types import (
-    BytesSource,
-    Image,
-    Problem,
-    RunError,
-    Sampling,
-    StepScores,
-)
+from vilbench.types import BytesSource, Image, Problem, Sampling, StepScores
 
 RIGHT = "Step 1: I add.\nStep 2: it is 5.\nAnswer: 5"
 WRONG = "Step 1: I guess.\nStep 2: it is 4.\nAnswer: 4"

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vilbench.errors import RunError
 from vilbench.evaluate.analysis import Plan, analyse
 from vilbench.evaluate.pools import Method, Scale, ScorerPlan
 from vilbench.evaluate.results import Histogram, Results, Row
@@ -20,7 +21,7 @@ from vilbench.evaluate.stages import note_sampling, note_scoring
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
 from vilbench.testing import make_problem, make_solution
-from vilbench.types import Problem, RunError, StepScores, Usage, Verdict
+from vilbench.types import Problem, StepScores, Usage, Verdict
 
 JUDGE = ScorerPlan("judge", "solution", Scale(1, 5), (), "mean")
 STEPS = ScorerPlan("steps", "step", Scale(1, 5), ("mean", "min", "product", "last-1"), "min")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vilbench.errors import ImageError, RunError
 from vilbench.evaluate.sampling import Sampler, problem_seed, sample
 from vilbench.evaluate.scoring import score, score_key
 from vilbench.evaluate.stages import noted
@@ -17,16 +18,7 @@ from vilbench.store.manifest import Manifest
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
 from vilbench.testing import ScriptedEngine, TableScorer, make_problem, scripted_completion
-from vilbench.types import (
-    Completion,
-    ImageError,
-    Problem,
-    Prompt,
-    RunError,
-    Sampling,
-    Solution,
-    StepScores,
-)
+from vilbench.types import Completion, Problem, Prompt, Sampling, Solution, StepScores
 
 ONE = "Step 1: so it is 5.\nAnswer: 5"
 PROBLEMS = tuple(make_problem(id=f"p{place}", question=f"question {place}?") for place in range(4))

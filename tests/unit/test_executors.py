@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vilbench.errors import EngineError
 from vilbench.executors import Outcome, map_bounded
-from vilbench.types import EngineError
 
 
 def others() -> set[asyncio.Task[object]]:

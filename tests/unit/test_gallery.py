@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vilbench.errors import RunError
 from vilbench.evaluate.analysis import Plan
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.evaluate.stages import note_sampling, note_scoring
@@ -14,7 +15,7 @@ from vilbench.report.gallery import PROBLEMS, SOLUTIONS, gallery
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
 from vilbench.testing import make_problem, make_solution
-from vilbench.types import RunError, StepScores
+from vilbench.types import StepScores
 
 JUDGE = ScorerPlan("judge", "solution", Scale(1, 5), (), "mean")
 STEPS = ScorerPlan("steps", "step", Scale(1, 5), ("mean", "last-1"), "mean")

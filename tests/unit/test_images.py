@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vilbench import images, types
+from vilbench.errors import ImageError
 from vilbench.images import ImageLimits, check, decode, extension
-from vilbench.types import BytesSource, FileSource, ImageError
+from vilbench.types import BytesSource, FileSource
 
 
 def encoded(image: PIL.Image.Image, kind: str = "PNG", **options: Any) -> bytes:

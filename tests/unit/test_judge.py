@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vilbench.errors import EngineError
 from vilbench.scorers.judge import PROMPTS, Judgement, JudgePrompt, JudgeScorer, NoVerdict
 from vilbench.steps import FORMATS, question_parts
 from vilbench.testing import (
@@ -23,7 +24,6 @@ from vilbench.testing import (
 from vilbench.types import (
     BytesSource,
     Completion,
-    EngineError,
     Image,
     Problem,
     Prompt,

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from vilbench.errors import EngineError
 from vilbench.scorers.likelihood import LikelihoodScorer, step_means
 from vilbench.steps import FORMATS
 from vilbench.testing import ScriptedEngine, make_problem, make_solution
-from vilbench.types import EngineError, Span, StepScorer, Token
+from vilbench.types import Span, StepScorer, Token
 
 
 def tokens(*pieces: tuple[str, float]) -> list[Token]:

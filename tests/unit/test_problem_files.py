@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.problems.files import load_jsonl
 from vilbench.problems.sets import ProblemSet
-from vilbench.types import ImageError, InputError, ProblemError
 
 GOOD = {"id": "good", "question": "How many?", "answer": "3"}
 

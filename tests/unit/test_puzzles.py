@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from vilbench.answers import read as read_answer
+from vilbench.errors import ProblemError
 from vilbench.problems.puzzles import FAMILIES, KINDS, Puzzle, Split, draw, puzzles
 from vilbench.problems.puzzles.canvas import CELL, CELLS, COLORS, SIDE, Canvas, Cell
 from vilbench.problems.puzzles.puzzle import (
@@ -25,7 +26,6 @@ from vilbench.problems.puzzles.scene import Twin
 from vilbench.steps import FORMATS, question_parts
 from vilbench.training.embedded.examples import draw_puzzle
 from vilbench.training.embedded.recipe import SEED, draw_align, draw_first
-from vilbench.types import ProblemError
 
 SPLITS = cast("tuple[Split, ...]", get_args(Split))
 

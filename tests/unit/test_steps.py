@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vilbench.errors import ProblemError
 from vilbench.steps import FORMATS, StepFormat, Strategy, extended, question_parts, split
-from vilbench.types import BytesSource, Image, Problem, ProblemError
+from vilbench.types import BytesSource, Image, Problem
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 

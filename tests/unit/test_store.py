@@ -20,24 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from vilbench.errors import ImageError, RunError, RunLockedError, RunMismatchError, RunStorageError
 from vilbench.store import disk
 from vilbench.store.manifest import Manifest
 from vilbench.store.records import Failure, ScoreRef
 from vilbench.store.run import Run
-from vilbench.types import (
-    BytesSource,
-    Image,
-    ImageError,
-    Problem,
-    RunError,
-    RunLockedError,
-    RunMismatchError,
-    RunStorageError,
-    Solution,
-    Span,
-    StepScores,
-    Usage,
-)
+from vilbench.types import BytesSource, Image, Problem, Solution, Span, StepScores, Usage
 
 RECIPE: dict[str, JsonValue] = {
     "sample": {"temperature": 1.0, "n": 4},

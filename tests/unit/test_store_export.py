@@ -9,20 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vilbench.errors import RunError, RunStorageError
 from vilbench.problems.files import load_jsonl
 from vilbench.store.export import export_jsonl
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
-from vilbench.types import (
-    BytesSource,
-    Image,
-    Problem,
-    RunError,
-    RunStorageError,
-    Solution,
-    Span,
-    StepScores,
-)
+from vilbench.types import BytesSource, Image, Problem, Solution, Span, StepScores
 
 MANIFEST = Manifest.of("demo", {"n": 1}, seed=0, problem_set="own")
 HOSTILE = "\x1b[31m</script>\u202e\u2028\u0085\ud800\x00\n{}"

@@ -8,6 +8,7 @@ import time
 import pytest
 from PIL import Image as PillowImage
 
+from vilbench.errors import EngineError
 from vilbench.testing import (
     ScriptedEngine,
     TableScorer,
@@ -20,7 +21,6 @@ from vilbench.testing import (
 from vilbench.types import (
     BytesSource,
     Completion,
-    EngineError,
     Generator,
     Image,
     LikelihoodModel,

@@ -13,7 +13,8 @@ from torch import Tensor
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefill import Placed, prefill
 from vilbench.backbone.tokens import PromptEncoder
-from vilbench.types import BytesSource, CheckpointError, Image, Prompt
+from vilbench.errors import CheckpointError
+from vilbench.types import BytesSource, Image, Prompt
 
 PROVEN = frozenset({"qwen2_5_vl"})
 """Families whose agreement the tests prove; the others are checked when they are loaded."""

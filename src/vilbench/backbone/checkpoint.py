@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 from vilbench.backbone.processor import load_processor
-from vilbench.types import CheckpointError
+from vilbench.errors import CheckpointError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 

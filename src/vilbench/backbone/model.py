@@ -21,7 +21,8 @@ from torch import Tensor
 
 from vilbench.backbone.keyvalues import CacheShape, KeyValues
 from vilbench.backbone.tokens import Encoded, Pixels
-from vilbench.types import CheckpointError, Image
+from vilbench.errors import CheckpointError
+from vilbench.types import Image
 
 _PATCHED = {"pixel_values", "image_grid_thw"}
 """Image inputs that may be concatenated over prompts (patches of all images in one row)."""

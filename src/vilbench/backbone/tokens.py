@@ -21,8 +21,9 @@ import torch
 from tokenizers import Tokenizer
 
 from vilbench.backbone.spelling import TextStream, byte_table
+from vilbench.errors import CheckpointError, EngineError, ImageError
 from vilbench.images import DEFAULT_LIMITS, ImageLimits, decode
-from vilbench.types import CheckpointError, EngineError, Image, ImageError, Prompt
+from vilbench.types import Image, Prompt
 
 Pixels = Mapping[str, torch.Tensor]
 """A model's image inputs by argument name, such as `pixel_values` and `image_grid_thw`."""

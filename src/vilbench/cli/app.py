@@ -119,9 +119,9 @@ def export(
     format: Annotated[str, typer.Option("--format", help="jsonl.")] = "jsonl",  # noqa: A002
 ) -> None:
     """Write a run as files that other tools read."""
+    from vilbench.errors import InputError
     from vilbench.store.export import export_jsonl
     from vilbench.store.run import Run
-    from vilbench.types import InputError
 
     if format != "jsonl":
         raise InputError(f"'{format}' is no format; there is jsonl", field="--format")
@@ -152,7 +152,7 @@ def show_problems(
     """Print sample problems."""
     from vilbench import config
     from vilbench.cli import job
-    from vilbench.types import InputError
+    from vilbench.errors import InputError
 
     recipe = config.load("embedded").changed(
         {**job.parse_problems(source), "problems.limit": limit, "seed": seed}

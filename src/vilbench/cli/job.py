@@ -18,6 +18,7 @@ from vilbench.cli.meter import meter
 from vilbench.cli.screen import say
 from vilbench.config import Recipe
 from vilbench.embedded import model_folder
+from vilbench.errors import InputError, RunError, RunMismatchError
 from vilbench.evaluate.analysis import analyse
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.sampling import sample
@@ -30,7 +31,7 @@ from vilbench.report.page import Provenance, render
 from vilbench.report.table import print_table
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
-from vilbench.types import InputError, Problem, RunError, RunMismatchError
+from vilbench.types import Problem
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pillow", "pydantic")
 _TOLD = 20

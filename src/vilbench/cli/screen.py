@@ -50,7 +50,7 @@ def told() -> Iterator[None]:
         yield
     except Exception as error:
         # Imported late: the package's types take longer than all else that help needs.
-        from vilbench.types import InputError, RunError, VilbenchError
+        from vilbench.errors import InputError, RunError, VilbenchError
 
         if not isinstance(error, VilbenchError):
             raise

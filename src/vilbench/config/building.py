@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from vilbench.config.recipe import JudgeConfig, LocalEngineConfig, Recipe, ScorerConfig
 from vilbench.embedded import PREFIX, model_folder
+from vilbench.errors import RecipeError
 from vilbench.evaluate.analysis import Plan
 from vilbench.evaluate.sampling import Sampler
 from vilbench.evaluate.stages import SAMPLE, SCORE
 from vilbench.problems.sets import ProblemSet
 from vilbench.scorers.judge import PROMPTS
 from vilbench.steps import FORMATS
-from vilbench.types import Generator, LikelihoodModel, RecipeError, Sampling, StepScorer
+from vilbench.types import Generator, LikelihoodModel, Sampling, StepScorer
 
 _CLASSES: Mapping[str, str] = {
     "engine/local": "vilbench.engines.local:LocalEngine",

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from vilbench.types import RecipeError
+from vilbench.errors import RecipeError
 
 Location = Sequence[str | int]
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vilbench.config.places import refusal
 from vilbench.config.recipe import Recipe
-from vilbench.types import RecipeError
+from vilbench.errors import RecipeError
 
 _SUFFIXES = (".yaml", ".yml")
 

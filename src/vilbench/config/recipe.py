@@ -16,10 +16,11 @@ from pydantic import (
 )
 
 from vilbench.config.places import refusal
+from vilbench.errors import RecipeError
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.scorers.judge import HIGHEST, LOWEST, PROMPTS
 from vilbench.steps import FORMATS
-from vilbench.types import Granularity, RecipeError, Record
+from vilbench.types import Granularity, Record
 
 _NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens")
 """Keys that change neither a solution nor a score: a run may go on with others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vilbench.types import CheckpointError
+from vilbench.errors import CheckpointError
 
 PREFIX = "embedded:"
 """Marks a shipped checkpoint where a model folder is expected, as in `embedded:base`."""

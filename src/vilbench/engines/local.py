@@ -27,7 +27,8 @@ from vilbench.engines.decoding import Row, decode_rows
 from vilbench.engines.likelihoods import Reply, score_replies
 from vilbench.engines.sampler import stream_key
 from vilbench.engines.tickets import Ticket
-from vilbench.types import Completion, EngineError, Prompt, Sampling, Token
+from vilbench.errors import EngineError
+from vilbench.types import Completion, Prompt, Sampling, Token
 
 _CPU_CACHE_BYTES = 256 << 20
 _GPU_CACHE_SHARE = 0.25

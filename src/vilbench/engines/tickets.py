@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
-from vilbench.types import EngineError
+from vilbench.errors import EngineError
 
 Result = TypeVar("Result")
 

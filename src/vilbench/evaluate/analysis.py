@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vilbench.errors import RunError
 from vilbench.evaluate.pools import Pools, ScorerPlan
 from vilbench.evaluate.results import Discrimination, Histogram, Results, Row, StageCount
 from vilbench.evaluate.stages import noted
@@ -31,7 +32,7 @@ from vilbench.selection import (
 )
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
-from vilbench.types import SCHEMA_VERSION, RunError, StepScores, Usage
+from vilbench.types import SCHEMA_VERSION, StepScores, Usage
 
 ALL = "all"
 

@@ -7,21 +7,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from vilbench.answers import read
+from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.progress import Progress, Silence
 from vilbench.evaluate.stages import SAMPLE, note_sampling
 from vilbench.executors import map_bounded
 from vilbench.steps import StepFormat
 from vilbench.store.records import Failure
 from vilbench.store.run import Run
-from vilbench.types import (
-    Completion,
-    EngineError,
-    Generator,
-    InputError,
-    Problem,
-    Sampling,
-    Solution,
-)
+from vilbench.types import Completion, Generator, Problem, Sampling, Solution
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,13 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
+from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.progress import Progress, Silence
 from vilbench.evaluate.stages import SCORE, note_scoring
 from vilbench.executors import map_bounded
 from vilbench.store.records import Failure, ScoreRef
 from vilbench.store.run import Run
-from vilbench.types import (
-    EngineError,
-    InputError,
-    Problem,
-    Solution,
-    StepScorer,
-    StepScores,
-)
+from vilbench.types import Problem, Solution, StepScorer, StepScores
 
 
 class Pool(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from vilbench.errors import RunError
 from vilbench.store.run import Run
-from vilbench.types import RunError
 
 SAMPLE: Final = "sample"
 SCORE: Final = "score"

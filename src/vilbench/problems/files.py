@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
+from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.images import DEFAULT_LIMITS, decode
 from vilbench.problems.rows import (
     ImageName,
@@ -35,7 +36,7 @@ from vilbench.problems.rows import (
     shown,
 )
 from vilbench.problems.sets import ProblemSet
-from vilbench.types import FileSource, Image, ImageError, InputError, Problem, ProblemError
+from vilbench.types import FileSource, Image, Problem
 
 _NAMED_REJECTIONS = 3
 _LONGEST_PATH = 4096

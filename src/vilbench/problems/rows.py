@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeGuard, get_args
 
 from pydantic import JsonValue, ValidationError
 
-from vilbench.types import AnswerKind, Image, Modality, Problem, ProblemError
+from vilbench.errors import ProblemError
+from vilbench.types import AnswerKind, Image, Modality, Problem
 
 _KEYS = (
     "id",

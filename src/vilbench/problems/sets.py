@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vilbench.types import ImageError, Problem, ProblemError
+from vilbench.errors import ImageError, ProblemError
+from vilbench.types import Problem
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import base64
 import io
 from dataclasses import dataclass
 
+from vilbench.errors import ImageError
 from vilbench.images import decode
 from vilbench.report.text import visible
-from vilbench.types import Image, ImageError
+from vilbench.types import Image
 
 _MAX_BYTES = 200_000
 _MAX_SIDE = 1024

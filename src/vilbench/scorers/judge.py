@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from vilbench.errors import VilbenchError
 from vilbench.steps import extended, question_parts
 from vilbench.types import (
     Completion,
@@ -27,7 +28,6 @@ from vilbench.types import (
     Solution,
     StepScores,
     Usage,
-    VilbenchError,
 )
 
 LOWEST, HIGHEST = 1, 5

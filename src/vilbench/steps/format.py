@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from types import MappingProxyType
 
+from vilbench.errors import ProblemError
 from vilbench.steps.splitting import Strategy, split
-from vilbench.types import Image, Problem, ProblemError, Prompt, Span
+from vilbench.types import Image, Problem, Prompt, Span
 
 _IMAGE_MARK = re.compile(r"<image[ _]?(\d{1,2})>")
 

@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from vilbench.types import SCHEMA_VERSION, Record, RunError, RunStorageError
+from vilbench.errors import RunError, RunStorageError
+from vilbench.types import SCHEMA_VERSION, Record
 
 FILE = "run.sqlite"
 APPLICATION_ID = 0x76696C62

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from vilbench.types import RunError, RunStorageError
+from vilbench.errors import RunError, RunStorageError
 
 PARTIAL = ".partial"
 """Suffix of a file that is being written; a leftover of a crash is overwritten."""

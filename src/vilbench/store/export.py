@@ -19,10 +19,11 @@ from typing import BinaryIO
 
 from pydantic import JsonValue
 
+from vilbench.errors import RunError
 from vilbench.images import extension
 from vilbench.store.disk import replacing, storage_errors
 from vilbench.store.run import Run
-from vilbench.types import Image, Problem, RunError, Solution, StepScores
+from vilbench.types import Image, Problem, Solution, StepScores
 
 _IMAGES = "images"
 

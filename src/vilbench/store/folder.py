@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from vilbench.errors import RunError, RunStorageError
 from vilbench.store import database
 from vilbench.store.disk import PARTIAL, replacing
 from vilbench.store.manifest import Manifest
-from vilbench.types import SCHEMA_VERSION, RunError, RunStorageError
+from vilbench.types import SCHEMA_VERSION
 
 MANIFEST = "manifest.json"
 LOCK = "run.lock"

@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from vilbench.types import RunLockedError
+from vilbench.errors import RunLockedError
 
 
 class WriterLock:

@@ -25,6 +25,7 @@ from typing import Literal, Self
 
 from pydantic import JsonValue
 
+from vilbench.errors import RunError, RunMismatchError, RunStorageError
 from vilbench.store import database
 from vilbench.store.database import decode, encode, transaction
 from vilbench.store.disk import replacing, storage_errors, sync_folder
@@ -42,16 +43,7 @@ from vilbench.store.folder import (
 from vilbench.store.lock import WriterLock
 from vilbench.store.manifest import Manifest, changed_lines
 from vilbench.store.records import Event, Failure, ScoreRef, Stage
-from vilbench.types import (
-    FileSource,
-    Image,
-    Problem,
-    RunError,
-    RunMismatchError,
-    RunStorageError,
-    Solution,
-    StepScores,
-)
+from vilbench.types import FileSource, Image, Problem, Solution, StepScores
 
 
 class Run:

@@ -21,9 +21,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from vilbench.errors import ProblemError
 from vilbench.problems.puzzles.canvas import COLORS, SHAPES
 from vilbench.problems.puzzles.claims import Claim, Statement, evaluate, number, read
-from vilbench.types import Problem, ProblemError
+from vilbench.types import Problem
 
 Label = Literal["right", "wrong", "unchecked"]
 Cause = Literal["", "false", "inherited"]
