@@ -109,26 +109,37 @@ class _Loading:
             first = self.rows_by_id[identity]
             raise ProblemError(f"{shown(identity)} is already the id of row {first}", field="id")
         notes: list[str] = []
-        images = tuple(self._image(name, notes) for name in image_names(row))
+        images = tuple(read_image(self.path.parent, name, notes) for name in image_names(row))
         problem = problem_of(row, identity, self.source, images, notes)
         self.rows_by_id[identity] = number
         self.problems.append(problem)
         self.notes += [f"{self.path}, row {number}: {note}" for note in notes]
 
-    def _image(self, name: ImageName, notes: list[str]) -> Image:
-        """The image file that a row names, once its bytes have proved to be an image."""
-        path = _below(self.path.parent, name)
-        try:
-            if path.stat().st_size > DEFAULT_LIMITS.max_bytes:
-                raise ImageError(f"over the limit of {DEFAULT_LIMITS.max_bytes:,} bytes")
-            data = FileSource(path).read()
-            decoded = decode(data)
-        except OSError as error:
-            raise ImageError(f"{shown(name.path)}: {error.strerror}", field=name.field) from error
-        except ImageError as error:
-            raise ImageError(f"{shown(name.path)}: {error.message}", field=name.field) from error
-        notes += [f"image {shown(name.path)}: {note}" for note in decoded.notes]
-        return Image(digest=hashlib.sha256(data).hexdigest()).bound(FileSource(path))
+
+def read_image(folder: Path, name: ImageName, notes: list[str]) -> Image:
+    """The image file that a row names, once its bytes have proved to be an image.
+
+    Args:
+        folder: Of the file that the row stands in.
+        name: The path in the row.
+        notes: Takes what was converted.
+
+    Raises:
+        ProblemError: The path is no plain relative path, or leads out of the folder.
+        ImageError: There is no such file, or it is no image.
+    """
+    path = _below(folder, name)
+    try:
+        if path.stat().st_size > DEFAULT_LIMITS.max_bytes:
+            raise ImageError(f"over the limit of {DEFAULT_LIMITS.max_bytes:,} bytes")
+        data = FileSource(path).read()
+        decoded = decode(data)
+    except OSError as error:
+        raise ImageError(f"{shown(name.path)}: {error.strerror}", field=name.field) from error
+    except ImageError as error:
+        raise ImageError(f"{shown(name.path)}: {error.message}", field=name.field) from error
+    notes += [f"image {shown(name.path)}: {note}" for note in decoded.notes]
+    return Image(digest=hashlib.sha256(data).hexdigest()).bound(FileSource(path))
 
 
 def _below(folder: Path, name: ImageName) -> Path:

@@ -48,12 +48,14 @@ class ImageName(NamedTuple):
     path: str
 
 
-def parsed(line: bytes, *, torn: bool) -> Row:
+def parsed(line: bytes, *, torn: bool, keys: Sequence[str] = _KEYS, finite: bool = True) -> Row:
     """The row of one line, its keys known and its text sound.
 
     Args:
         line: The line, in UTF-8.
         torn: No line end follows it: where it cannot be read, the file may be cut short.
+        keys: The known keys.
+        finite: Refuse NaN and infinite numbers here, where their field is not known.
     """
     cut = " (the file ends inside this row)" if torn else ""
     try:
@@ -64,8 +66,8 @@ def parsed(line: bytes, *, torn: bool) -> Row:
         value = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_float=_finite,
-            parse_constant=_finite,
+            parse_float=_finite if finite else float,
+            parse_constant=_finite if finite else float,
         )
     except json.JSONDecodeError as error:
         raise ProblemError(f"not JSON: {error.msg} at column {error.colno}{cut}") from error
@@ -80,7 +82,7 @@ def parsed(line: bytes, *, torn: bool) -> Row:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ProblemError("holds half of a surrogate pair, which is no text") from error
-    _check_keys(value)
+    check_keys(value, keys)
     return value
 
 
@@ -141,11 +143,12 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_keys(row: Row) -> None:
+def check_keys(row: Row, keys: Sequence[str]) -> None:
+    """Refuses a key that is not among `keys`."""
     for key in row:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key[:_SHOWN], _KEYS, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(_KEYS)}"
+        if key not in keys:
+            near = difflib.get_close_matches(key[:_SHOWN], keys, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(keys)}"
             raise ProblemError(f"unknown key{hint}", field=shown(key).strip("'\""))
 
 
