@@ -53,6 +53,13 @@ def test_a_folder_loads(folder: Path) -> None:
     assert load(folder, "cpu", "bfloat16").model.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "xpu:99", "nonsense"])
+def test_a_device_that_is_not_there_is_named(folder: Path, device: str) -> None:
+    with pytest.raises(CheckpointError, match=f"'{device}' cannot be used here") as caught:
+        load(folder, device)
+    assert caught.value.field == "device"
+
+
 def test_a_folder_of_the_stock_classes_loads(folder: Path) -> None:
     """The files of `Qwen/Qwen2.5-VL-3B-Instruct` have these names and class names."""
     saved = json.loads((folder / "processor_config.json").read_text())

@@ -75,12 +75,13 @@ def load(folder: Path, device: str = "auto", dtype: Dtype = "auto") -> Checkpoin
 
     Raises:
         CheckpointError: A file is missing, damaged, or must not be loaded (pickled weights,
-            code of the folder's own), or the weights do not fit the configuration.
+            code of the folder's own), or the weights do not fit the configuration; or
+            there is no such device.
     """
     folder = Path(folder)
     _check_configs(folder)
     weights = _check_weights(folder)
-    place = torch.device(_device(device))
+    place = _place(device)
     precision = _precision(dtype, place)
     processor = _load_processor(folder)
     model = _load_model(folder, precision).to(place).eval()
@@ -117,10 +118,24 @@ def _file_hash(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _device(device: str) -> str:
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _place(device: str) -> torch.device:
+    """The device, once a tensor has been made there.
+
+    Raises:
+        CheckpointError: There is no such device at hand.
+    """
+    name = device
+    if device == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        place = torch.device(name)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch answers with any of them, by how it was built and what the machine has.
+        raise CheckpointError(
+            f"'{name}' cannot be used here: {_told(error)}", field="device"
+        ) from error
+    return place
 
 
 def _precision(dtype: Dtype, device: torch.device) -> torch.dtype:
