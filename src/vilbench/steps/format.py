@@ -90,30 +90,41 @@ FORMATS: Mapping[str, StepFormat] = MappingProxyType(
 def question_parts(problem: Problem) -> tuple[str | Image, ...]:
     """The problem as it is shown: images, then question and choices as one text.
 
+    Raises:
+        ProblemError: The problem has more choices than there are letters.
+    """
+    return shown_parts(problem.question, problem.choices, problem.images)
+
+
+def shown_parts(
+    question: str, choices: Sequence[str], images: Sequence[Image]
+) -> tuple[str | Image, ...]:
+    """A question as it is shown: images, then question and choices as one text.
+
     Where the text holds marks `<image 1>` to `<image k>`, the images stand at the first
     mark of each instead; images without a mark come first, a mark without an image and a
     repeated mark stay text. Neighbouring parts are never both text. These parts begin
     every request about the problem, so that its prefix can be shared.
 
     Raises:
-        ProblemError: The problem has more choices than there are letters.
+        ProblemError: There are more choices than letters.
     """
-    if len(problem.choices) > len(ascii_uppercase):
+    if len(choices) > len(ascii_uppercase):
         raise ProblemError(f"more than {len(ascii_uppercase)} choices", field="choices")
-    letters = ascii_uppercase[: len(problem.choices)]
-    options = [f"{a}. {choice}" for a, choice in zip(letters, problem.choices, strict=True)]
-    text = "\n".join([problem.question, *options] if problem.question else options)
+    letters = ascii_uppercase[: len(choices)]
+    options = [f"{a}. {choice}" for a, choice in zip(letters, choices, strict=True)]
+    text = "\n".join([question, *options] if question else options)
     shown: list[str | Image] = []
     placed: set[int] = set()
     end = 0
     for mark in _IMAGE_MARK.finditer(text):
         index = int(mark[1]) - 1
-        if 0 <= index < len(problem.images) and index not in placed:
+        if 0 <= index < len(images) and index not in placed:
             placed.add(index)
-            shown += [text[end : mark.start()], problem.images[index]]
+            shown += [text[end : mark.start()], images[index]]
             end = mark.end()
     shown.append(text[end:])
-    first = [image for index, image in enumerate(problem.images) if index not in placed]
+    first = [image for index, image in enumerate(images) if index not in placed]
     return (*first, *(part for part in shown if part != ""))
 
 
