@@ -135,6 +135,26 @@ class PromptEncoder:
         ids += self._plain_ids(prompt.prefill)
         return Encoded(tuple(ids), images, end)
 
+    def control_id(self, token: str | None = None) -> int:
+        """Id of a control token that no text can spell; of the end token when None.
+
+        Raises:
+            CheckpointError: There is no such token, it stands for an image, or texts can
+                spell it.
+        """
+        name = self._tokenizer.eos_token if token is None else token
+        added = self._tokenizer.added_tokens_decoder.items()
+        found = [k for k, entry in added if entry.content == name and not name.isspace()]
+        if not found:
+            raise CheckpointError(
+                f"{name!r} is no control token of the vocabulary", file="tokenizer.json"
+            )
+        if found[0] in self._image_ids:
+            raise CheckpointError(f"{name!r} stands for images", file="tokenizer.json")
+        if any(found[0] in self._plain_ids(text) for text in (name, f"a {name} b", f"a{name}b")):
+            raise CheckpointError(f"texts can spell {name!r}", file="tokenizer.json")
+        return int(found[0])
+
     def encode_text(self, text: str) -> Pieces:
         """Ids of a continuation, without any control token, and the text that each spells.
 

@@ -48,7 +48,10 @@ class StepFormat:
         Raises:
             ProblemError: The problem has more choices than there are letters.
         """
-        parts = question_parts(problem)
+        return self.put(question_parts(problem))
+
+    def put(self, parts: Sequence[str | Image]) -> Prompt:
+        """The request for a question that is shown as `parts`, as `shown_parts` gives them."""
         newline = "\n" if any(isinstance(part, str) for part in parts) else ""
         return Prompt(extended(parts, newline + self.instruction))
 
