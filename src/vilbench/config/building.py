@@ -53,7 +53,7 @@ def load_problems(recipe: Recipe) -> ProblemSet:
 
 def plan(recipe: Recipe) -> Plan:
     """How a run of the recipe is analysed; no model is needed."""
-    return Plan(recipe.sample.n, tuple(scorer.plan() for scorer in recipe.scorers))
+    return Plan(recipe.sample.n, tuple(scorer.plan() for scorer in recipe.scorers), recipe.main)
 
 
 class Built(NamedTuple):

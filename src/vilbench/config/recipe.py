@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,12 +17,13 @@ from pydantic import (
 
 from vilbench.config.places import refusal
 from vilbench.errors import RecipeError
+from vilbench.evaluate.choice import Choice
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.scorers.judge import HIGHEST, LOWEST, PROMPTS
 from vilbench.steps import FORMATS
 from vilbench.types import Granularity, Record
 
-_NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens")
+_NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens", "chosen", "main")
 """Keys that change neither a solution nor a score: a run may go on with others."""
 
 _IN_MANIFEST = ("name", "seed")
@@ -102,6 +103,7 @@ class JudgeConfig(Record):
         *("last-1", "last-2", "last-3", "last-4"),
     )
     votes: str = "mean"
+    chosen: Choice | None = None
 
     @field_validator("prompt")
     @classmethod
@@ -118,7 +120,9 @@ class JudgeConfig(Record):
     def plan(self) -> ScorerPlan:
         """How it enters the analysis."""
         scale = Scale(LOWEST, HIGHEST)
-        return ScorerPlan(self.name, self.granularity, scale, self.aggregations, self.votes)
+        return ScorerPlan(
+            self.name, self.granularity, scale, self.aggregations, self.votes, self.chosen
+        )
 
 
 class LikelihoodConfig(Record):
@@ -130,6 +134,7 @@ class LikelihoodConfig(Record):
     format: str = "steps"
     aggregations: tuple[str, ...] = ("mean", "last-1", "last-2", "last-3", "last-4")
     votes: str = "mean"
+    chosen: Choice | None = None
 
     _known_format = field_validator("format")(_format)
 
@@ -140,7 +145,7 @@ class LikelihoodConfig(Record):
 
     def plan(self) -> ScorerPlan:
         """How it enters the analysis."""
-        return ScorerPlan(self.name, "step", None, self.aggregations, self.votes)
+        return ScorerPlan(self.name, "step", None, self.aggregations, self.votes, self.chosen)
 
 
 ScorerConfig = Annotated[JudgeConfig | LikelihoodConfig, Field(discriminator="kind")]
@@ -151,6 +156,7 @@ class Recipe(Record):
 
     Attributes:
         seed: Seeds sampling, and the puzzles where `problems.seed` is not set.
+        main: The scorer that the run is about: it is compared with all others.
         concurrency: Problems being sampled at a time.
         max_failures: Share of units that may fail before the exit code says so.
     """
@@ -160,6 +166,7 @@ class Recipe(Record):
     problems: ProblemsConfig
     sample: SampleConfig
     scorers: tuple[ScorerConfig, ...] = ()
+    main: str | None = None
     concurrency: _Whole = Field(default=32, ge=1)
     max_failures: _Number = Field(default=0.0, ge=0, le=1)
 
@@ -170,6 +177,29 @@ class Recipe(Record):
         if len(set(names)) < len(names):
             raise ValueError(f"scorers need names of their own, these are given: {names}")
         return scorers
+
+    @model_validator(mode="after")
+    def _main_is_a_scorer(self) -> Recipe:
+        names = [scorer.name for scorer in self.scorers]
+        if self.main is not None and self.main not in names:
+            raise ValueError(f"main: '{self.main}' is none of the scorers: {_listed(names)}")
+        return self
+
+    def only(self, names: Collection[str]) -> Recipe:
+        """The recipe with these of its scorers alone, in its own order.
+
+        Raises:
+            RecipeError: One of the names is none of its scorers.
+        """
+        known = [scorer.name for scorer in self.scorers]
+        for name in names:
+            if name not in known:
+                raise RecipeError(
+                    f"the recipe has no scorer '{name}'; it has {_listed(known)}", field="--scorer"
+                )
+        kept = tuple(scorer for scorer in self.scorers if scorer.name in names)
+        main = self.main if self.main in names else None
+        return self.model_copy(update={"scorers": kept, "main": main})
 
     def identity(self) -> dict[str, JsonValue]:
         """What changes the output, for the run's fingerprint."""
@@ -210,6 +240,10 @@ class Recipe(Record):
         if problems.source == "puzzles":
             return f"puzzles:{problems.split}"
         return Path(problems.source).stem
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _effective(value: Any) -> JsonValue:

@@ -46,10 +46,12 @@ class Plan:
     Attributes:
         n: Size of the pools.
         scorers: The scorers, in the order of the tables.
+        main: The scorer that is compared with all others, by name.
     """
 
     n: int
     scorers: tuple[ScorerPlan, ...]
+    main: str | None = None
 
 
 class Stored(NamedTuple):

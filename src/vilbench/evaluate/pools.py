@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vilbench.evaluate.choice import Choice
 from vilbench.selection import aggregation
 from vilbench.store.records import ScoreRef
 from vilbench.types import Granularity, Problem, Solution, StepScores
@@ -47,10 +48,12 @@ class ScorerPlan:
         scale: Bounds of its values; None where there are none (log-probabilities).
         aggregations: Names of the aggregations to report; unused for whole solutions.
         votes: The aggregation whose result weighs votes in weighted majority.
+        chosen: What was chosen for it on other problems.
 
     Raises:
         ValueError: The name cannot be told from others in the tables, an aggregation is
-            unknown, or one that needs a bounded scale is asked for without it.
+            unknown or given twice, one that needs a bounded scale is asked for without it,
+            or the chosen one is not among them.
     """
 
     name: str
@@ -58,6 +61,7 @@ class ScorerPlan:
     scale: Scale | None
     aggregations: tuple[str, ...]
     votes: str
+    chosen: Choice | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
@@ -69,12 +73,38 @@ class ScorerPlan:
             aggregation(name)
             if name in _ON_UNIT_SCALE and self.scale is None:
                 raise ValueError(f"'{name}' needs bounded scores, '{self.name}' has none")
+        if len(set(self.aggregations)) < len(self.aggregations):
+            raise ValueError(f"an aggregation of '{self.name}' is given twice")
+        known = self.aggregations if self.granularity == "step" else ()
+        if self.chosen and self.chosen.aggregation not in (None, *known):
+            raise ValueError(
+                f"'{self.chosen.aggregation}' was chosen for '{self.name}', "
+                f"which has {', '.join(known) or 'no aggregations'}"
+            )
 
     def methods(self) -> tuple[Method, ...]:
         """Its selection methods, with their names for the tables."""
         if self.granularity == "solution":
             return (Method(self.name, None),)
         return tuple(Method(f"{self.name}/{name}", name) for name in self.aggregations)
+
+    def choice(self, problem_set: str) -> Choice | None:
+        """What was chosen for it, unless it was chosen on these very problems."""
+        if self.chosen is None or self.chosen.problem_set == problem_set:
+            return None
+        return self.chosen
+
+    def standing(self, problem_set: str) -> Method | None:
+        """The method that stands for it: by the chosen aggregation, or else its first one.
+
+        It is settled before a problem of the set is seen; None without aggregations.
+        """
+        methods = self.methods()
+        choice = self.choice(problem_set)
+        for method in methods:
+            if choice and choice.aggregation == method.aggregation is not None:
+                return method
+        return methods[0] if methods else None
 
 
 @dataclass(frozen=True)
