@@ -134,6 +134,22 @@ async def test_problems_are_prefilled_together(engine: LocalEngine) -> None:
     assert engine.counts.image_encodings == 5
 
 
+async def test_which_requests_share_a_batch_is_no_matter_of_time(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = local._check
+
+    def slow(n: int, first: int, sampling: Sampling) -> None:
+        time.sleep(0.02)
+        whole(n, first, sampling)
+
+    monkeypatch.setattr(local, "_check", slow)
+    sampling = Sampling(max_tokens=1)
+    for turn in range(1, 4):
+        await asyncio.gather(*(engine.generate(data.prompt(k), 2, sampling, 0) for k in range(5)))
+        assert engine.counts.forwards == turn
+
+
 async def test_first_names_the_place_in_the_stream(engine: LocalEngine) -> None:
     whole = await engine.generate(data.prompt(2), 6, BRIEF, 4)
     part = await engine.generate(data.prompt(2), 3, BRIEF, 4, first=3)

@@ -1,8 +1,10 @@
 """A checkpoint in a folder as generator and likelihood model.
 
-Requests of all tasks go into one queue. A worker thread owns the model: it takes what is
+Requests of all tasks go into one inbox. A worker thread owns the model: it takes what is
 there, groups it by shared beginnings, cuts it into batches under a budget of tokens, and
-runs them. No result depends on the batch that it was computed in, up to rounding.
+runs them. No result depends on the batch that it was computed in, up to rounding; and which
+requests share a batch is a matter of who asks when in turns of the event loop, not of the
+clock (see `vilbench.engines.inbox`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.engines.batches import Piece, cut, parts_of
 from vilbench.engines.decoding import Row, decode_rows
+from vilbench.engines.inbox import Inbox
 from vilbench.engines.likelihoods import Reply, score_replies
 from vilbench.engines.sampler import stream_key
 from vilbench.engines.tickets import Ticket
@@ -32,13 +35,11 @@ from vilbench.types import Completion, Prompt, Sampling, Token
 
 _CPU_CACHE_BYTES = 256 << 20
 _GPU_CACHE_SHARE = 0.25
-_GATHER_S = 0.002
-"""How long the worker waits for one more request before it begins."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Request:
-    """A request in the queue; `begin` encodes it, in the worker's thread."""
+    """A request in the inbox; `begin` encodes it, in the worker's thread."""
 
     ticket: Ticket[Any]
     begin: Callable[[], list[Row] | list[Reply]]
@@ -79,10 +80,8 @@ class LocalEngine:
                 check_agreement(self._backbone, self._encoder)
             self._backbone.counts = EngineCounts()
         self._budget = max_batch_tokens or _default_budget(self._backbone)
-        self._queue: list[_Request] = []
-        self._running: list[_Request] = []
-        self._closed = False
-        self._arrived = threading.Condition()
+        self._inbox: Inbox[_Request] = Inbox()
+        self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
 
     @property
@@ -170,12 +169,8 @@ class LocalEngine:
 
     def close(self) -> None:
         """Ends the worker; requests that are not done fail with `EngineError`."""
-        with self._arrived:
-            self._closed = True
-            for request in [*self._queue, *self._running]:
-                request.ticket.fail(EngineError("the engine was closed"))
-            self._queue.clear()
-            self._arrived.notify_all()
+        for request in self._inbox.close():
+            request.ticket.fail(EngineError("the engine was closed"))
         if self._worker is not None and self._worker is not threading.current_thread():
             self._worker.join()
 
@@ -195,16 +190,14 @@ class LocalEngine:
         await self.aclose()
 
     async def _submit(self, request: _Request) -> list[Any]:
-        with self._arrived:
-            if self._closed:
-                raise EngineError("the engine is closed")
+        if not self._inbox.put(request):
+            raise EngineError("the engine is closed")
+        with self._starting:
             if self._worker is None:
                 self._worker = threading.Thread(
                     target=self._work, name=f"engine-{self._name}", daemon=True
                 )
                 self._worker.start()
-            self._queue.append(request)
-            self._arrived.notify()
         return await asyncio.wrap_future(request.ticket.future)
 
     def _placed(self, prompt: Prompt) -> Placed:
@@ -215,18 +208,8 @@ class LocalEngine:
         # Denormals slow a CPU down by an order of magnitude; the setting is the thread's own.
         torch.set_flush_denormal(True)
         with torch.inference_mode():
-            while True:
-                with self._arrived:
-                    self._running = []
-                    self._arrived.wait_for(lambda: self._queue or self._closed)
-                    if self._closed:
-                        return
-                    waiting = 0
-                    while len(self._queue) > waiting and not self._closed:
-                        waiting = len(self._queue)
-                        self._arrived.wait(_GATHER_S)
-                    self._running, self._queue = self._queue, []
-                self._drain(self._running)
+            while requests := self._inbox.take():
+                self._drain(requests)
 
     def _drain(self, requests: Sequence[_Request]) -> None:
         rows: list[Row] = []

@@ -48,7 +48,8 @@ async def score(
         sample_key: `Sampler.key` of the solutions.
         concurrency: Problems under way at a time. One of them fills the batches of a local
             model and keeps its values the same to the last bit: by rounding they depend on
-            what else is in the batch, which is a matter of timing where there are more.
+            what else is in the batch, which with more of them is a matter of where a run
+            was stopped and gone on with.
         progress: Told of every problem that has solutions.
     """
     progress = progress or Silence()
