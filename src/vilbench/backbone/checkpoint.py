@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
@@ -56,6 +58,7 @@ class Checkpoint:
         processor: Its processor.
         fingerprint: SHA-256 over all files that change the output, and the precision.
         end_ids: Tokens that end a reply.
+        extra: Tensors of the folder that are not the model's own, as `load` was asked for.
     """
 
     folder: Path
@@ -63,15 +66,19 @@ class Checkpoint:
     processor: Any
     fingerprint: str
     end_ids: frozenset[int]
+    extra: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
-def load(folder: Path, device: str = "auto", dtype: Dtype = "auto") -> Checkpoint:
+def load(
+    folder: Path, device: str = "auto", dtype: Dtype = "auto", *, extra: Collection[str] = ()
+) -> Checkpoint:
     """Loads any image-text-to-text folder.
 
     Args:
         folder: With configuration, safetensors, tokenizer and processor files.
         device: A torch device; "auto" takes CUDA where there is one.
         dtype: "auto" is float32 on the CPU and bfloat16 elsewhere.
+        extra: Names of tensors that may stand beside the model's own, such as a score head's.
 
     Raises:
         CheckpointError: A file is missing, damaged, or must not be loaded (pickled weights,
@@ -84,10 +91,15 @@ def load(folder: Path, device: str = "auto", dtype: Dtype = "auto") -> Checkpoin
     place = _place(device)
     precision = _precision(dtype, place)
     processor = _load_processor(folder)
-    model = _load_model(folder, precision).to(place).eval()
+    model = _load_model(folder, precision, extra).to(place).eval()
     ends = _end_ids(folder, model, processor)
     return Checkpoint(
-        folder, model, processor, f"{_fingerprint(folder, weights)}-{str(precision)[6:]}", ends
+        folder,
+        model,
+        processor,
+        f"{_fingerprint(folder, weights)}-{str(precision)[6:]}",
+        ends,
+        _read_tensors(weights, extra),
     )
 
 
@@ -271,28 +283,38 @@ def _load_processor(folder: Path) -> Any:
     return processor
 
 
-def _load_model(folder: Path, precision: torch.dtype) -> Any:
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Within it, transformers shows no progress bars and no warnings."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            str(folder),
-            dtype=precision,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except Exception as error:
-        raise CheckpointError(f"the model cannot be loaded: {_told(error)}", file=folder) from error
+        yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+def _load_model(folder: Path, precision: torch.dtype, extra: Collection[str]) -> Any:
+    try:
+        with no_bars():
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                str(folder),
+                dtype=precision,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        raise CheckpointError(f"the model cannot be loaded: {_told(error)}", file=folder) from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = sorted(map(str, report.get(kind) or ()))
+        if kind == "unexpected_keys":
+            keys = [key for key in keys if key not in extra]
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise CheckpointError(
@@ -301,6 +323,15 @@ def _load_model(folder: Path, precision: torch.dtype) -> Any:
                 field=keys[0],
             )
     return model
+
+
+def _read_tensors(weights: Sequence[Path], names: Collection[str]) -> dict[str, torch.Tensor]:
+    """Those tensors of the weight files that are named, as they are stored."""
+    found: dict[str, torch.Tensor] = {}
+    for path in weights if names else ():
+        with safe_open(path, framework="pt", device="cpu") as file:
+            found |= {name: file.get_tensor(name) for name in file.keys() if name in names}  # noqa: SIM118 - no mapping
+    return found
 
 
 def _end_ids(folder: Path, model: Any, processor: Any) -> frozenset[int]:

@@ -1,0 +1,138 @@
+"""Attention over blocks of keys whose results are merged by their log-sum-exp.
+
+Softmax over a union of blocks is the average of the blocks' results, weighted by the
+exponential of their log-sum-exp. Many packed sequences therefore read the keys of the prompt
+that they share as one dense block, without a copy per sequence and without a mask (Juravsky
+et al. 2024, Hydragen: High-Throughput LLM Inference with Shared Prefixes), and their own
+keys in a second one.
+
+Heads are laid out as `[K, G, T, D]`: K key-value heads, G query heads that read each of
+them, T tokens. Keys and values are `[K, S, D]`, and no query head has a copy of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_PLAIN_QUERIES = 1024
+"""Queries of a block of the plain way, which holds all their scores."""
+
+
+class Block(NamedTuple):
+    """Attention over one block of keys.
+
+    Attributes:
+        output: `[K, G, T, D]`.
+        logsumexp: `[K, G, T]`, float32, of the scaled scores.
+    """
+
+    output: Tensor
+    logsumexp: Tensor
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, scale: float, *, causal: bool) -> Block:
+    """Attention of queries over one block of keys.
+
+    Args:
+        query: `[K, G, T, D]`.
+        key: `[K, S, D]`.
+        value: `[K, S, D]`.
+        scale: What scores are multiplied with.
+        causal: Whether query `t` sees the first `t + 1` keys; all if not.
+    """
+    groups = query.shape[1]
+    wide = (len(key), groups, *key.shape[1:])
+    keys, values = key[:, None].expand(wide), value[:, None].expand(wide)
+    if query.device.type == "cpu":
+        output, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, keys, values, 0.0, causal, scale=scale
+        )
+        return Block(output, total)
+    if _has_flash(query):
+        found = torch.ops.aten._scaled_dot_product_flash_attention(
+            query, keys, values, 0.0, causal, False, scale=scale
+        )
+        return Block(found[0], found[1])
+    return attend_plainly(query, key, value, scale, causal=causal)
+
+
+def attend_plainly(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, *, causal: bool
+) -> Block:
+    """What `attend` computes, by matrix products: for devices without a fused kernel."""
+    outputs, totals = [], []
+    seen = torch.arange(key.shape[1], device=key.device)
+    for begin in range(0, query.shape[2], _PLAIN_QUERIES):
+        part = query[:, :, begin : begin + _PLAIN_QUERIES]
+        scores = (part @ key[:, None].transpose(-1, -2)).float() * scale
+        if causal:
+            last = torch.arange(begin, begin + part.shape[2], device=key.device)
+            scores = scores.masked_fill(seen > last[:, None], float("-inf"))
+        total = scores.logsumexp(-1)
+        outputs.append((scores - total[..., None]).exp().to(value.dtype) @ value[:, None])
+        totals.append(total)
+    return Block(torch.cat(outputs, dim=2), torch.cat(totals, dim=2))
+
+
+def attend_each(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, bounds: Sequence[tuple[int, int]]
+) -> list[Block]:
+    """Causal attention of each of several packed sequences over itself.
+
+    Args:
+        query: `[K, G, T, D]`.
+        key: `[K, T, D]`.
+        value: `[K, T, D]`.
+        scale: What scores are multiplied with.
+        bounds: Begin and end of each sequence within T.
+    """
+    if query.device.type == "cpu" or not _has_flash(query):
+        return [
+            attend(
+                query[:, :, begin:end],
+                key[:, begin:end],
+                value[:, begin:end],
+                scale,
+                causal=True,
+            )
+            for begin, end in bounds
+        ]
+    # One padded call: on a GPU, launches cost more than pads that nothing else computes.
+    longest = max(end - begin for begin, end in bounds)
+    steps = torch.arange(longest, device=query.device)
+    begins = torch.tensor([begin for begin, _ in bounds], device=query.device)
+    rows = (begins[:, None] + steps).clamp_(max=query.shape[2] - 1)
+    count, groups = len(bounds), query.shape[1]
+    queries = query[:, :, rows].permute(2, 0, 1, 3, 4).flatten(1, 2)
+    keys, values = (
+        part[:, rows].transpose(0, 1).repeat_interleave(groups, dim=1) for part in (key, value)
+    )
+    found = torch.ops.aten._scaled_dot_product_flash_attention(
+        queries, keys, values, 0.0, True, False, scale=scale
+    )
+    outputs = found[0].reshape(count, len(key), groups, longest, -1)
+    totals = found[1].reshape(count, len(key), groups, longest)
+    return [
+        Block(outputs[k, :, :, : end - begin], totals[k, :, :, : end - begin])
+        for k, (begin, end) in enumerate(bounds)
+    ]
+
+
+def merge(whole: Block, part: Block, begin: int, end: int) -> None:
+    """Merges `part`, over further keys for the queries `begin` to `end - 1`, into `whole`.
+
+    Both of `whole` are float32 and are changed in place.
+    """
+    output, total = whole.output[:, :, begin:end], whole.logsumexp[:, :, begin:end]
+    weight = torch.sigmoid(part.logsumexp - total)
+    output.lerp_(part.output.to(output.dtype), weight[..., None])
+    torch.logaddexp(total, part.logsumexp, out=total)
+
+
+def _has_flash(query: Tensor) -> bool:
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return query.device.type == "cuda" and half and query.shape[-1] % 8 == 0

@@ -1,0 +1,118 @@
+"""Token sequences as runs: what each adds to what others have computed already.
+
+The sequences stand behind one prompt. Put in order, each adds a run: its tokens from where it
+leaves the sequence before. All runs, one behind the other, are the packed order, in which
+every distinct beginning occurs once and whatever builds on a run follows it without a gap.
+So the tokens that a run's descendants see of it are one block, seen whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Run(NamedTuple):
+    """Tokens that one sequence adds.
+
+    Attributes:
+        sequence: Which one.
+        skip: How many of its tokens stand in earlier runs.
+        begin: Packed index of its first token.
+        end: Behind its last one.
+        parent: Run that it leaves; None if it stands on the prompt alone.
+        shared: How many tokens of the parent it builds on.
+        reach: Packed index behind the last token that builds on it, or on its own end.
+    """
+
+    sequence: int
+    skip: int
+    begin: int
+    end: int
+    parent: int | None
+    shared: int
+    reach: int
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Runs of a set of sequences.
+
+    Attributes:
+        runs: None of them is empty.
+        places: For every sequence `[L]`, the packed index of each of its tokens.
+        tokens: How many there are in all.
+    """
+
+    runs: tuple[Run, ...]
+    places: tuple[npt.NDArray[np.int64], ...]
+    tokens: int
+
+    def chunks(self, budget: int) -> Iterator[range]:
+        """Consecutive runs of at most `budget` tokens together; one run may exceed it."""
+        first = 0
+        for k, run in enumerate(self.runs):
+            if k > first and run.end - self.runs[first].begin > budget:
+                yield range(first, k)
+                first = k
+        if self.runs:
+            yield range(first, len(self.runs))
+
+
+def pack(sequences: Sequence[Sequence[int]], *, share: bool) -> Packing:
+    """The runs of token sequences.
+
+    Args:
+        sequences: Token ids.
+        share: Whether beginnings that several sequences have in common occur once. If not,
+            every sequence is a run of its own, in the order of their lengths.
+    """
+    arrays = [np.asarray(ids, dtype=np.int64) for ids in sequences]
+    if share:
+        # The longer of two that begin alike goes first, so that the other adds nothing.
+        order = sorted(range(len(arrays)), key=lambda i: (*sequences[i], _LAST))
+    else:
+        order = sorted(range(len(arrays)), key=lambda i: len(arrays[i]))
+    runs: list[Run] = []
+    places = [np.empty(0, dtype=np.int64)] * len(arrays)
+    path: list[int] = []
+    total = 0
+    previous: int | None = None
+    for i in order:
+        skip = 0
+        if share and previous is not None:
+            skip = _common(arrays[previous], arrays[i])
+            places[i] = places[previous][:skip]
+        previous = i
+        added = len(arrays[i]) - skip
+        if not added:
+            continue
+        while path and runs[path[-1]].skip >= skip:
+            _close(runs, path.pop(), total)
+        parent = path[-1] if path else None
+        shared = skip - runs[parent].skip if parent is not None else 0
+        runs.append(Run(i, skip, total, total + added, parent, shared, 0))
+        path.append(len(runs) - 1)
+        places[i] = np.append(places[i], np.arange(total, total + added))
+        total += added
+    for k in path:
+        _close(runs, k, total)
+    return Packing(tuple(runs), tuple(places), total)
+
+
+_LAST = 2**63
+
+
+def _close(runs: list[Run], k: int, reach: int) -> None:
+    runs[k] = runs[k]._replace(reach=reach)
+
+
+def _common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
+    """Length of the longest common beginning."""
+    length = min(len(a), len(b))
+    different = np.flatnonzero(a[:length] != b[:length])
+    return int(different[0]) if len(different) else length

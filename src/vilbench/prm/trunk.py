@@ -1,0 +1,215 @@
+"""Forwards of packed runs on top of the keys and values that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from transformers import AttentionInterface
+
+from vilbench.backbone.keyvalues import CacheShape
+from vilbench.errors import CheckpointError
+from vilbench.prm.attention import Block, attend, attend_each, merge
+from vilbench.prm.runs import Packing
+
+_NAME = "vilbench_packed"
+
+
+class KeyValue(NamedTuple):
+    """Keys and values `[K, S, D]` of one layer."""
+
+    key: Tensor
+    value: Tensor
+
+
+class Trunk:
+    """Keys and values of the prompt, and of runs that runs of later forwards build on.
+
+    Args:
+        shape: Of the model's keys and values.
+        prompt: Of every layer.
+        packing: The runs; chunks of them come in order.
+
+    Attributes:
+        peak_bytes: Most that was held at once, with one layer of the forward in work.
+    """
+
+    def __init__(self, shape: CacheShape, prompt: list[KeyValue], packing: Packing) -> None:
+        self._shape = shape
+        self._packing = packing
+        self.prompt = prompt
+        self.kept: dict[int, list[KeyValue]] = {}
+        self.peak_bytes = self._bytes(0, prompt[0].key.shape[1])
+
+    def open(self, chunk: range) -> Sight:
+        """What the tokens of a chunk see; runs that nothing will build on are let go."""
+        runs = self._packing.runs
+        base = runs[chunk[0]].begin
+        self.kept = {k: kept for k, kept in self.kept.items() if runs[k].reach > base}
+        return Sight(self, self._packing, chunk)
+
+    def close(self, sight: Sight) -> None:
+        """Keeps what later chunks need of a chunk that was computed."""
+        self.kept.update(sight.keep)
+        self.peak_bytes = max(self.peak_bytes, self._bytes(sight.tokens, 0))
+
+    def _bytes(self, working: int, prompt: int) -> int:
+        kept = sum(layers[0].key.shape[1] for layers in self.kept.values())
+        kept += prompt or self.prompt[0].key.shape[1]
+        layer = self._shape.token_bytes // self._shape.layers
+        return kept * self._shape.token_bytes + working * layer
+
+
+class Sight:
+    """What each token of one forward sees; the forward's attention.
+
+    Args:
+        trunk: What earlier forwards left.
+        packing: The runs.
+        chunk: Which of them are computed.
+
+    Attributes:
+        tokens: T, how many tokens are computed.
+        layers: Layers that have attended.
+        keep: Of runs that later chunks build on, keys and values of every layer.
+    """
+
+    def __init__(self, trunk: Trunk, packing: Packing, chunk: range) -> None:
+        runs = packing.runs
+        base, end = runs[chunk[0]].begin, runs[chunk[-1]].end
+        self.tokens = end - base
+        self.layers: set[int] = set()
+        self.keep: dict[int, list[KeyValue]] = {}
+        self._trunk = trunk
+        self._begins = {k: runs[k].begin - base for k in chunk}
+        self._bounds = [(runs[k].begin - base, runs[k].end - base) for k in chunk]
+        self._needed: dict[int, int] = {}
+        looks: dict[tuple[int, int], _Look] = {}
+        for k, run in enumerate(runs):
+            parent = run.parent
+            if parent is None:
+                continue
+            if parent in chunk and run.reach > end:
+                self._needed[parent] = max(run.shared, self._needed.get(parent, 0))
+            if k >= chunk.stop or run.reach <= base:
+                continue
+            first, last = max(run.begin, base) - base, min(run.reach, end) - base
+            # Runs that leave another at the same token follow each other: one block for all.
+            known = looks.get((parent, run.shared))
+            looks[parent, run.shared] = _Look(
+                parent, run.shared, known.first if known else first, last
+            )
+        self._looks = list(looks.values())
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
+        """Attention `[1, T, H, D]` of queries `[1, H, T, D]` and new keys `[1, K, T, D]`."""
+        self.layers.add(layer)
+        keys, values = key[0], value[0]
+        queries = query[0].unflatten(0, (len(keys), -1))
+        prompt = self._trunk.prompt[layer]
+        found = attend(queries, prompt.key, prompt.value, scale, causal=False)
+        whole = Block(found.output.float(), found.logsumexp)
+        own = attend_each(queries, keys, values, scale, self._bounds)
+        for block, (begin, end) in zip(own, self._bounds, strict=True):
+            merge(whole, block, begin, end)
+        for look in self._looks:
+            seen = self._seen(look, layer, keys, values)
+            part = queries[:, :, look.first : look.last]
+            block = attend(part, seen.key, seen.value, scale, causal=False)
+            merge(whole, block, look.first, look.last)
+        for run, count in self._needed.items():
+            places = slice(self._begins[run], self._begins[run] + count)
+            held = KeyValue(keys[:, places].clone(), values[:, places].clone())
+            self.keep.setdefault(run, []).append(held)
+        return whole.output.to(query.dtype).flatten(0, 1).transpose(0, 1)[None]
+
+    def _seen(self, look: _Look, layer: int, keys: Tensor, values: Tensor) -> KeyValue:
+        if look.run in self._begins:
+            begin = self._begins[look.run]
+            places = slice(begin, begin + look.shared)
+            return KeyValue(keys[:, places], values[:, places])
+        kept = self._trunk.kept[look.run][layer]
+        return KeyValue(kept.key[:, : look.shared], kept.value[:, : look.shared])
+
+
+class _Look(NamedTuple):
+    """Queries `first` to `last - 1` of a forward see the first `shared` tokens of a run."""
+
+    run: int
+    shared: int
+    first: int
+    last: int
+
+
+_SIGHT: ContextVar[Sight] = ContextVar("sight")
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    odd = [name for name in ("softcap", "s_aux", "position_bias") if more.get(name) is not None]
+    if odd:
+        raise CheckpointError(
+            f"attention with '{odd[0]}' cannot be shared", file="config.json", field="model_type"
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return _SIGHT.get().attend(module.layer_idx, query, key, value, scale), None
+
+
+AttentionInterface.register(_NAME, _attention)
+
+
+@contextmanager
+def seeing(decoder: Any, sight: Sight) -> Iterator[None]:
+    """Within it, the text decoder attends as `sight` says; not thread-safe for one model."""
+    config = decoder.config
+    stock = config._attn_implementation
+    config._attn_implementation = _NAME
+    token = _SIGHT.set(sight)
+    try:
+        yield
+    finally:
+        _SIGHT.reset(token)
+        config._attn_implementation = stock
+
+
+def run_packed(
+    decoder: Any, embedded: Tensor, positions: Tensor, sight: Sight, layers: int
+) -> Tensor:
+    """Last hidden states `[T, W]` of packed tokens.
+
+    Args:
+        decoder: The text decoder.
+        embedded: `[T, W]`.
+        positions: `[T]`, or `[A, T]` for models with several position axes.
+        sight: What each token sees.
+        layers: How many the decoder has.
+
+    Raises:
+        CheckpointError: The decoder does not let its attention be replaced.
+    """
+    with seeing(decoder, sight):
+        hidden: Tensor = decoder(
+            inputs_embeds=embedded[None],
+            position_ids=positions[..., None, :],
+            attention_mask=None,
+            use_cache=False,
+        ).last_hidden_state
+    if len(sight.layers) != layers:
+        raise CheckpointError(
+            "attention of this family cannot be replaced",
+            file="config.json",
+            field="model_type",
+        )
+    return hidden[0]
