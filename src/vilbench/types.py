@@ -216,6 +216,8 @@ class StepScores(Record):
     `values` has one entry per step for granularity "step" and one in all for "solution".
     None means that the scorer gave no verdict; it is never 0. `notes` holds what the
     scorer said beside each value (a judge's reasoning), empty where it says nothing.
+    `error` tells of a request that failed while others of the solution were answered: the
+    record stands until the solution is scored again, at the next start.
     """
 
     problem_id: str
@@ -225,6 +227,7 @@ class StepScores(Record):
     values: tuple[float | None, ...]
     notes: tuple[str, ...] = ()
     usage: Usage = Usage()
+    error: str | None = None
 
 
 @dataclass(frozen=True)

@@ -118,16 +118,18 @@ async def test_nothing_and_no_steps(scorer: StepScorer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["judge-orm", "judge-prm", "likelihood"])
-async def test_a_failed_request_is_an_engine_error(kind: str) -> None:
-    engine = ScriptedEngine({"": [SAID]}, failures={"": 1})
-    made: dict[str, StepScorer] = {
-        "judge-orm": JudgeScorer(engine, "solution", PROMPTS["rubric"]),
-        "judge-prm": JudgeScorer(engine, "step", PROMPTS["rubric"]),
-        "likelihood": LikelihoodScorer(engine, FORMATS["steps"]),
-    }
+async def test_requests_that_all_fail_are_an_engine_error(kind: str) -> None:
+    def made(engine: ScriptedEngine) -> StepScorer:
+        if kind == "likelihood":
+            return LikelihoodScorer(engine, FORMATS["steps"])
+        return JudgeScorer(engine, "solution" if kind == "judge-orm" else "step", PROMPTS["rubric"])
+
+    sound = ScriptedEngine({"": [SAID]})
+    expected = await made(sound).score(PROBLEM, SOLUTIONS)
+    scorer = made(ScriptedEngine({"": [SAID]}, failures={"": sound.requests}))
     with pytest.raises(EngineError, match="scripted failure"):
-        await made[kind].score(PROBLEM, SOLUTIONS)
-    assert len(await made[kind].score(PROBLEM, SOLUTIONS)) == 5
+        await scorer.score(PROBLEM, SOLUTIONS)
+    assert await scorer.score(PROBLEM, SOLUTIONS) == expected
 
 
 def test_fingerprints_tell_settings_apart() -> None:

@@ -432,37 +432,35 @@ async def test_nothing_to_score() -> None:
     assert engine.requests == 0
 
 
-async def test_a_failed_request_fails_alone_and_leaves_nothing_under_way() -> None:
-    engine = ScriptedEngine(
-        {"": ["Overall Score: 4"]}, latency=0.05, failures={"sum is 7": 1}, name="slow"
-    )
-    fast = ScriptedEngine({"": ["Overall Score: 4"]}, failures={"sum is 7": 1})
-
-    class Uneven(ScriptedEngine):
-        """The request that fails is the first to end."""
-
-        async def generate(
-            self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
-        ) -> list[Completion]:
-            chosen = fast if "sum is 7" in prompt_text(prompt) else engine
-            return await chosen.generate(prompt, n, sampling, seed, first=first)
-
-    judge = JudgeScorer(Uneven({}), "solution", BRIEF, expectation=False)
+async def test_a_failed_request_takes_its_value_and_no_other() -> None:
+    engine = ScriptedEngine({"": ["Overall Score: 4"]}, failures={"sum is 7": 1})
+    judge = JudgeScorer(engine, "solution", BRIEF, expectation=False)
     pool = [make_solution(PROBLEM, k, f"The sum is {k}.") for k in range(20)]
-    before = asyncio.all_tasks()
-    with pytest.raises(EngineError, match="scripted failure 1 of 1"):
-        await judge.score(PROBLEM, pool)
-    assert asyncio.all_tasks() == before
-    assert engine.completions == 0
+    found = await judge.score(PROBLEM, pool)
+    assert values(found) == [(None,) if k == 7 else (4.0,) for k in range(20)]
+    failed = found[7]
+    assert failed.error == "scripted failure 1 of 1 for 'sum is 7'"
+    assert failed.notes == (f"no verdict (the request failed): {failed.error}",)
+    assert failed.usage == Usage()
+    assert [record.error for record in found if record is not failed] == [None] * 19
     # Asked again it goes through.
     assert values(await judge.score(PROBLEM, pool)) == [(4.0,)] * 20
 
 
-async def test_several_failures_are_one_error() -> None:
+async def test_a_failed_step_that_solutions_share_is_missing_in_each() -> None:
+    engine = ScriptedEngine({"": ["Overall Score: 4"]}, failures={"I add them.\nRate": 1})
+    judge = JudgeScorer(engine, "step", BRIEF, expectation=False)
+    texts = [TEXT, TEXT.replace("is 5", "is 6"), "I read 2 and 3.\nNothing follows."]
+    found = await judge.score(PROBLEM, [make_solution(PROBLEM, k, t) for k, t in enumerate(texts)])
+    assert values(found) == [(4.0, None, 4.0), (4.0, None, 4.0), (4.0, 4.0)]
+    assert [record.error is None for record in found] == [False, False, True]
+
+
+async def test_when_every_request_fails_it_is_one_error() -> None:
     engine = ScriptedEngine({"": ["Overall Score: 4"]}, failures={"sum": 99})
     judge = JudgeScorer(engine, "solution", BRIEF, expectation=False)
     pool = [make_solution(PROBLEM, k, f"The sum is {k}.") for k in range(5)]
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="scripted failure 1 of 99"):
         await judge.score(PROBLEM, pool)
 
 

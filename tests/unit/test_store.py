@@ -176,6 +176,19 @@ def test_a_unit_is_stored_once_and_the_first_stays(tmp_path: Path) -> None:
         assert run.scores("s")[ScoreRef("p", 0)].values == (1.0,)
 
 
+def test_a_score_with_an_error_makes_way_for_another(tmp_path: Path) -> None:
+    broken = score("p", 0).model_copy(update={"values": (None,), "error": "timeout"})
+    with Run.open(tmp_path, manifest()) as run:
+        run.add_problems([problem("p")])
+        run.put_scores("s", [broken, score("p", 1, 1.0)])
+        run.put_scores("t", [broken])
+        run.put_scores("s", [score("p", 0, 2.0), score("p", 1, 2.0)])
+        run.put_scores("s", [broken, score("p", 0, 3.0)])
+        values = {ref.solution_index: one.values for ref, one in run.scores("s").items()}
+        assert values == {0: (2.0,), 1: (1.0,)}
+        assert run.scores("t")[ScoreRef("p", 0)] == broken
+
+
 def test_resuming_keeps_what_is_there(tmp_path: Path) -> None:
     with Run.open(tmp_path, manifest()) as run:
         run.add_problems([problem("a", image(1))])

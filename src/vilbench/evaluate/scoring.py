@@ -38,9 +38,11 @@ async def score(
     concurrency: int = 1,
     progress: Progress | None = None,
 ) -> None:
-    """Scores every stored solution that this scorer has not scored yet.
+    """Scores every stored solution that this scorer has not scored yet, or not to the end.
 
-    A problem whose request fails is noted as a failure and tried again the next time.
+    A problem whose request fails is noted as a failure and tried again the next time. Of
+    one where some requests fail the answers are stored, and the solutions that lack one are
+    tried again.
 
     Args:
         run: Open for writing.
@@ -55,7 +57,7 @@ async def score(
     progress = progress or Silence()
     key = score_key(scorer, sample_key)
     note_scoring(run, scorer.name, key, sample_key)
-    known = set(run.scores(key))
+    known = {ref for ref, record in run.scores(key).items() if record.error is None}
     solutions = run.solutions(sample_key)
     pools = [Pool(one, solutions[one.id]) for one in run.problems() if one.id in solutions]
     todo = []
@@ -75,20 +77,19 @@ async def score(
 
     async with aclosing(map_bounded(work, todo, concurrency)) as outcomes:
         async for outcome in outcomes:
-            failed = isinstance(outcome.value, EngineError)
+            problem_id = outcome.item.problem.id
             if isinstance(outcome.value, EngineError):
-                run.put_failure(
-                    Failure(
-                        stage=SCORE,
-                        key=key,
-                        problem_id=outcome.item.problem.id,
-                        error=str(outcome.value),
-                        attempts=1,
-                    )
-                )
+                error = str(outcome.value)
             else:
                 run.put_scores(key, outcome.value)
-            progress.advance(scorer.name, failed=failed)
+                errors = [record.error for record in outcome.value if record.error is not None]
+                of = len(outcome.value)
+                error = f"{len(errors)} of {of} solutions: {errors[0]}" if errors else ""
+            if error:
+                run.put_failure(
+                    Failure(stage=SCORE, key=key, problem_id=problem_id, error=error, attempts=1)
+                )
+            progress.advance(scorer.name, failed=bool(error))
     progress.end(scorer.name)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from vilbench.errors import VilbenchError
+from vilbench.errors import EngineError, VilbenchError
 from vilbench.steps import extended, question_parts
 from vilbench.types import (
     Completion,
@@ -256,14 +256,15 @@ class JudgeScorer:
         return "/".join((*parts, self._granularity, way))
 
     async def score(self, problem: Problem, solutions: Sequence[Solution]) -> list[StepScores]:
-        """Scores in [1, 5]; None where the reply gives no verdict.
+        """Scores in [1, 5]; None where the reply gives no verdict, or there is no reply.
 
         Requests that are alike, as the first steps of many solutions are, are asked once;
-        their tokens count for the first solution that needed them.
+        their tokens count for the first solution that needed them. A request that failed
+        for good takes the value of its step, or of its solution, and nothing else: the
+        records that it touches carry its error.
 
         Raises:
-            EngineError: A request failed for good; the others are cancelled, none is left
-                under way.
+            EngineError: Every request failed for good.
         """
         wanted = [self._texts(solution) for solution in solutions]
         distinct = list(dict.fromkeys(text for texts in wanted for text in texts))
@@ -282,6 +283,7 @@ class JudgeScorer:
                     values=tuple(known[text].value for text in texts),
                     notes=tuple(known[text].note for text in texts),
                     usage=usage,
+                    error=next((e for text in texts if (e := known[text].error)), None),
                 )
             )
         return records
@@ -298,7 +300,11 @@ class JudgeScorer:
         except ExceptionGroup as failures:
             # One error, as the Protocol has it; a fault of the program goes before the others.
             raise min(failures.exceptions, key=lambda e: isinstance(e, VilbenchError)) from None
-        return {text: task.result() for text, task in tasks.items()}
+        replies = {text: task.result() for text, task in tasks.items()}
+        errors = [reply.error for reply in replies.values() if reply.error is not None]
+        if errors and len(errors) == len(replies):
+            raise EngineError(errors[0])
+        return replies
 
     async def _ask(self, problem: Problem, text: str) -> _Reply:
         by_step = self._granularity == "step"
@@ -308,7 +314,10 @@ class JudgeScorer:
             max_tokens=self._prompt.max_tokens,
             top_logprobs=20 if self._expectation else 0,
         )
-        (completion,) = await self._generator.generate(ask(problem, text), 1, sampling, seed=0)
+        try:
+            (completion,) = await self._generator.generate(ask(problem, text), 1, sampling, seed=0)
+        except EngineError as error:
+            return _Reply(None, f"no verdict (the request failed): {error}", Usage(), str(error))
         try:
             judgement = self._prompt.read(completion)
         except NoVerdict as error:
@@ -322,6 +331,9 @@ class JudgeScorer:
 
 @dataclass(frozen=True)
 class _Reply:
+    """What came of a request; `error` where it failed for good."""
+
     value: float | None
     note: str
     usage: Usage
+    error: str | None = None

@@ -230,7 +230,7 @@ class Run:
         self._put_unit("sample", "solutions", rows)
 
     def put_scores(self, key: str, scores: Sequence[StepScores]) -> None:
-        """Store scores as one unit; one that is stored already stays as it is.
+        """Store scores as one unit; one that is stored already stays, save one with an error.
 
         Args:
             key: Names everything that changes them: scorer and pool of solutions.
@@ -249,6 +249,8 @@ class Run:
         rows: Sequence[tuple[str, str, int, str]],
     ) -> None:
         with self._writing(), transaction(self._connection):
+            if table == "scores":
+                self._make_way(rows)
             try:
                 self._connection.executemany(
                     f"INSERT INTO {table} (key, problem_id, sample, record) "  # noqa: S608
@@ -262,6 +264,14 @@ class Run:
                 "DELETE FROM failures WHERE stage = ? AND key = ? AND problem_id = ?",
                 {(stage, key, problem_id) for key, problem_id, _, _ in rows},
             )
+
+    def _make_way(self, rows: Sequence[tuple[str, str, int, str]]) -> None:
+        """Remove stored scores with an error that new ones are to take the place of."""
+        where = "FROM scores WHERE key = ? AND problem_id = ? AND sample = ?"
+        for *place, _ in rows:
+            found = self._connection.execute(f"SELECT record {where}", place).fetchone()
+            if found and decode(StepScores, found[0], self.folder).error is not None:
+                self._connection.execute(f"DELETE {where}", place)
 
     def solutions(self, key: str) -> dict[str, list[Solution]]:
         """Stored solutions of a key by problem id, each list in the order of the index."""
