@@ -1,0 +1,142 @@
+"""A process reward model: one forward gives the values of all steps."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vilbench.errors import EngineError, InputError
+from vilbench.steps import question_parts
+from vilbench.types import Granularity, Image, Problem, Solution, StepScores, Usage
+
+Parts = tuple[str | Image, ...]
+Steps = tuple[str, ...]
+
+
+class Scored(Protocol):
+    """What one call to a reward model gives; `vilbench.prm.scoring.Scored` is one."""
+
+    @property
+    def values(self) -> Sequence[Sequence[float | None]]:
+        """For every candidate a value per step, None where there is none."""
+        ...
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens of every candidate with its prompt."""
+        ...
+
+
+class Scoring(Protocol):
+    """A reward model that scores candidates; `vilbench.prm.scoring.PrmScoring` is one.
+
+    Called from one thread at a time.
+    """
+
+    def score(self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]) -> Scored:
+        """Values of all steps of all candidates for the question shown as `parts`.
+
+        Raises:
+            EngineError: They cannot be scored.
+            InputError: The question or a candidate cannot be used.
+        """
+        ...
+
+
+class PrmScorer:
+    """A `StepScorer`: a trained head's value after each step, given all before it.
+
+    Values are around the labels of training, mostly in [0, 1], and may lie beyond them. A
+    candidate that cannot be scored, such as one that is too long, takes its own values and
+    no other's: its record carries the error.
+
+    Args:
+        scoring: The reward model.
+        fingerprint: Changes with whatever changes a value.
+        name: Name in tables and in the store.
+    """
+
+    def __init__(self, scoring: Scoring, fingerprint: str, name: str = "prm") -> None:
+        self._scoring = scoring
+        self._fingerprint = fingerprint
+        self._name = name
+        # Of threads and not of tasks: a task that is cancelled leaves its thread at work.
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Name in tables and in the store."""
+        return self._name
+
+    @property
+    def granularity(self) -> Granularity:
+        """Always "step"."""
+        return "step"
+
+    @property
+    def fingerprint(self) -> str:
+        """Model, tokens and precision."""
+        return f"prm/{self._fingerprint}"
+
+    async def score(self, problem: Problem, solutions: Sequence[Solution]) -> list[StepScores]:
+        """Scores of `solutions`; equal steps are scored once.
+
+        Raises:
+            EngineError: None of them can be scored.
+        """
+        if not solutions:
+            return []
+        wanted = [tuple(one.step_texts()) for one in solutions]
+        distinct = tuple(dict.fromkeys(wanted))
+        found = await asyncio.to_thread(self._found, problem, distinct)
+        errors = [one.error for one in found.values() if one.error is not None]
+        if len(errors) == len(found):
+            raise EngineError(errors[0])
+        return [
+            StepScores(
+                problem_id=solution.problem_id,
+                solution_index=solution.index,
+                scorer=self._name,
+                granularity="step",
+                values=found[steps].values,
+                usage=Usage(prompt_tokens=found[steps].length),
+                error=found[steps].error,
+            )
+            for solution, steps in zip(solutions, wanted, strict=True)
+        ]
+
+    def _found(self, problem: Problem, candidates: Sequence[Steps]) -> Mapping[Steps, _Found]:
+        parts = question_parts(problem)
+        found: dict[Steps, _Found] = {}
+        todo = [candidates]
+        with self._lock:
+            while todo:
+                some = todo.pop()
+                try:
+                    scored = self._scoring.score(parts, some)
+                except (EngineError, InputError) as error:
+                    if len(some) > 1:
+                        # Halves, down to the one that is to blame.
+                        middle = len(some) // 2
+                        todo += [some[:middle], some[middle:]]
+                        continue
+                    told = f"problem '{problem.id}': {error}"
+                    found[some[0]] = _Found((None,) * len(some[0]), 0, told)
+                else:
+                    for steps, values, length in zip(
+                        some, scored.values, scored.lengths, strict=True
+                    ):
+                        found[steps] = _Found(tuple(values), length)
+        return found
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What came of a candidate; `error` where it could not be scored."""
+
+    values: tuple[float | None, ...]
+    length: int
+    error: str | None = None
