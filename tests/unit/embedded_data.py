@@ -16,7 +16,7 @@ from vilbench.training.embedded.architecture import (
     make_processor,
     make_tokenizer,
 )
-from vilbench.training.embedded.examples import Example, caption, corrupt, judge, solve
+from vilbench.training.embedded.examples import Example, caption, corrupt, gold, judge, solve
 
 TINY = Shape(32, 2, 2, 1, 48, 32, 2, 2, 48)
 
@@ -29,7 +29,8 @@ def examples() -> tuple[Example, ...]:
     for index in range(6):
         for family, twin in KINDS:
             puzzle = draw(family, twin, "train", index)
-            found.append(solve(puzzle, rng))
+            found.append(solve(gold(puzzle, rng)))
+            found.append(solve(corrupt(puzzle, rng)))
             found.append(judge(corrupt(puzzle, rng), "judge-step", rng))
             found.append(judge(corrupt(puzzle, rng), "judge-whole", rng))
             shown = caption(puzzle, rng)

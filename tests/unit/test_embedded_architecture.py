@@ -17,6 +17,7 @@ from vilbench.training.embedded.architecture import (
     SHAPES,
     VOCABULARY,
     Size,
+    grow,
     make_model,
     make_tokenizer,
 )
@@ -103,6 +104,21 @@ def test_the_models_of_both_sizes_are_small_and_sound(size: Size) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     # Both together under 10 MB at two bytes a weight, with room for tokenizer files.
     assert parameters * 2 < {"small": 2.5e6, "base": 6e6}[size]
+
+
+def test_a_grown_model_computes_what_it_grew_out_of() -> None:
+    tokenizer = processor().tokenizer
+    small = make_model(tokenizer, "small", 1).eval()
+    base = grow(small, tokenizer, "base", 2).eval()
+    layers = [len(model.model.language_model.layers) for model in (small, base)]
+    assert layers == [SHAPES["small"].layers, SHAPES["base"].layers]
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        assert torch.equal(small(input_ids=ids).logits, base(input_ids=ids).logits)
+    # And can learn to compute something else.
+    base(input_ids=ids).logits.sum().backward()
+    top = base.model.language_model.layers[-1]
+    assert top.mlp.down_proj.weight.grad.abs().max() > 0
 
 
 def test_a_seed_names_the_first_weights() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,13 +80,16 @@ def test_rows_do_not_see_each_other_nor_the_padding() -> None:
 
 def test_the_stock_attention_comes_back() -> None:
     stock = qwen.Qwen2_5_VLVisionAttention.forward
+    embedding = qwen.Qwen2_5_VisionPatchEmbed.forward
     model = tiny_model()
     batch = Collator(processor()).collate(mixed(2))
     hidden_states(model, batch)
     assert qwen.Qwen2_5_VLVisionAttention.forward is stock
+    assert qwen.Qwen2_5_VisionPatchEmbed.forward is embedding
     with pytest.raises(RuntimeError):
         hidden_states(model, batch._replace(pixels=batch.pixels[:, :5]))
     assert qwen.Qwen2_5_VLVisionAttention.forward is stock
+    assert qwen.Qwen2_5_VisionPatchEmbed.forward is embedding
 
 
 def test_pixels_are_the_processors() -> None:
@@ -93,7 +97,10 @@ def test_pixels_are_the_processors() -> None:
     chosen = mixed(8)
     pictures = [example.prompt.images[0] for example in chosen]
     found = Collator(processor()).pixels(pictures)
-    expected = torch.cat([encoder.pixels((picture,))["pixel_values"] for picture in pictures])
+    patches = torch.cat([encoder.pixels((picture,))["pixel_values"] for picture in pictures])
+    frames = patches.view(len(patches), 3, 2, -1)
+    expected = frames[:, :, 0].flatten(1)
+    assert torch.equal(expected, frames[:, :, 1].flatten(1))
     assert found.shape == expected.shape
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -103,27 +110,50 @@ def test_ids_are_those_of_the_real_prompt() -> None:
     encoder = PromptEncoder(processor())
     collator = Collator(processor())
     for example in examples():
-        ids, length = collator.encode(example)
-        assert tuple(ids[:length]) == encoder.encode(example.prompt).ids
-        assert tuple(ids[length:-1]) == encoder.encode_text(example.reply).ids
+        ids = collator.encode(example).ids
+        prompt = encoder.encode(example.prompt).ids
+        assert tuple(ids[: len(prompt)]) == prompt
+        assert tuple(ids[len(prompt) : -1]) == encoder.encode_text(example.reply).ids
         assert ids[-1] == processor().tokenizer.eos_token_id
 
 
-def test_what_is_learnt_is_the_reply_with_its_end() -> None:
+def test_what_is_learnt_is_the_reply_as_far_as_it_is_right() -> None:
     encoder = PromptEncoder(processor())
-    chosen = mixed(6)
-    batch = Collator(processor()).collate(chosen)
-    assert batch.ids.shape == batch.learn.shape
+    chosen = mixed(20)
+    collator = Collator(processor())
+    batch = collator.collate(chosen)
+    assert batch.ids.shape == batch.learn.shape == batch.values.shape
     for row, example in enumerate(chosen):
         learnt = batch.ids[row][batch.learn[row]].tolist()
-        assert learnt.pop() == processor().tokenizer.eos_token_id
-        assert "".join(encoder.decode(learnt).texts) == example.reply
-        length = int(batch.learn[row].nonzero()[-1]) + 1
+        whole = example.right_until == len(example.reply)
+        assert not whole or learnt.pop() == processor().tokenizer.eos_token_id
+        said = "".join(encoder.decode(learnt).texts)
+        assert said == example.reply[: len(said)]
+        assert len(said) <= example.right_until < len(said) + 4
+        length = len(collator.encode(example).ids)
         assert (batch.ids[row, length:] == processor().tokenizer.pad_token_id).all()
+        assert batch.values[row, length - 1 :].isnan().all()
+    assert {example.right_until < len(example.reply) for example in chosen} == {True, False}
     assert batch.tasks == tuple(f"{example.task}/{example.family}" for example in chosen)
     image = batch.ids[:, batch.begin : batch.begin + IMAGE_TOKENS]
     assert (image == processor().image_token_id).all()
     assert (batch.ids == processor().image_token_id).sum() == image.numel()
+
+
+def test_values_stand_at_the_tokens_that_they_are_of() -> None:
+    encoder = PromptEncoder(processor())
+    collator = Collator(processor())
+    for example in examples():
+        row = collator.encode(example)
+        reply = encoder.encode_text(example.reply)
+        begin = len(row.ids) - 1 - len(reply.ids)
+        assert all(math.isnan(value) for value in row.values[:begin])
+        place = 0
+        for text, value in zip(reply.texts, row.values[begin:-1], strict=True):
+            place += len(text)
+            assert value == pytest.approx(example.value_at(place - 1), nan_ok=True)
+        if example.task != "solve":
+            assert all(math.isnan(value) for value in row.values)
 
 
 def test_positions_of_a_picture_between_texts() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections import Counter
@@ -23,7 +24,9 @@ from vilbench.training.embedded.examples import (
     caption,
     corrupt,
     draw_puzzle,
+    gold,
     judge,
+    mark,
     solve,
     step_verdict,
     whole_verdict,
@@ -56,7 +59,7 @@ def test_the_stream_asks_as_the_pipeline_does() -> None:
     assert JUDGE is PROMPTS["brief"]
     rng = random.Random(1)
     puzzle = draw("machines", "visual", "train", 2)
-    assert solve(puzzle, rng).prompt == FORMAT.ask(puzzle.problem)
+    assert solve(gold(puzzle, rng)).prompt == FORMAT.ask(puzzle.problem)
     text = gold_solution(puzzle, rng)
     whole = judge(Attempt(puzzle, text), "judge-whole", rng)
     assert whole.prompt == JUDGE.ask_whole(puzzle.problem, text)
@@ -71,7 +74,9 @@ def test_solutions_to_learn_are_right(family: str, twin: Twin) -> None:
     rng = random.Random(2)
     for index in range(20):
         puzzle = draw(family, twin, "train", index)
-        example = solve(puzzle, rng)
+        example = solve(gold(puzzle, rng))
+        assert example.right_until == len(example.reply)
+        assert {one.value for one in example.marks} == {1}
         assert example.task == "solve" and example.family == family
         found = check(puzzle.problem, steps_of(example.reply))
         assert found and all(step.sound for step in found)
@@ -81,16 +86,16 @@ def test_solutions_to_learn_are_right(family: str, twin: Twin) -> None:
 @pytest.mark.parametrize(
     ("checks", "place", "expected", "words"),
     [
-        ([RIGHT], 0, 5, "I get 12. This step is right."),
-        ([RIGHT, RIGHT], 1, 5, "I get 12. This step is right."),
-        ([RIGHT, AGAIN], 1, 4, "I get 12. It was said before."),
-        ([FALSE, LATE], 1, 3, "I get 12. An earlier step is wrong."),
-        ([FALSE, LATE._replace(repeats=True)], 1, 3, "An earlier step is wrong."),
+        ([RIGHT], 0, 5, "this step is right."),
+        ([RIGHT, RIGHT], 1, 5, "this step is right."),
+        ([RIGHT, AGAIN], 1, 4, "this step was said before."),
+        ([FALSE, LATE], 1, 3, "an earlier step is wrong."),
+        ([FALSE, LATE._replace(repeats=True)], 1, 3, "an earlier step is wrong."),
         ([UNCHECKED], 0, 3, "this cannot be checked."),
         ([FALSE, INHERITED], 1, 2, "an earlier value is wrong."),
         ([INHERITED], 0, 2, "an earlier value is wrong."),
-        ([FALSE], 0, 1, "I get 12. This step is wrong."),
-        ([RIGHT, UNKNOWN], 1, 1, "I get nothing. This step is wrong."),
+        ([FALSE], 0, 1, "this step is wrong, I get 12."),
+        ([RIGHT, UNKNOWN], 1, 1, "this step is wrong, I get nothing."),
         ([], 0, 1, "there is no step."),
     ],
 )
@@ -122,24 +127,20 @@ def puzzle() -> Puzzle:
         (3, 2, 3),
     ],
 )
-def test_the_verdict_of_a_whole_solution(
-    puzzle: Puzzle, count: int, faulty: int | None, expected: int
-) -> None:
+def test_the_verdict_of_a_whole_solution(count: int, faulty: int | None, expected: int) -> None:
     checks = [RIGHT._replace(sound=faulty is None or k < faulty) for k in range(count)]
-    texts = ["hm"] * count
-    reply = whole_verdict(puzzle, checks, texts)
+    reply = whole_verdict(checks, "hm", "12")
     assert score(reply) == expected
-    truths = ", ".join(claim.value for claim in gold_claims(puzzle.scene))
-    assert f"I get {truths}. " in reply
-    if faulty is not None:
-        assert f"Step {faulty + 1} is wrong." in reply
+    if faulty is None:
+        assert "all steps are right." in reply
+    else:
+        assert f"step {faulty + 1} is wrong." in reply
         # The right answer all the same.
-        texts[-1] += f"\nAnswer: {puzzle.problem.answer}\n"
-        assert score(whole_verdict(puzzle, checks, texts)) == 4
+        assert score(whole_verdict(checks, "hm\nAnswer: 12\n", "12")) == 4
 
 
 def test_the_verdict_of_no_solution(puzzle: Puzzle) -> None:
-    assert score(whole_verdict(puzzle, [], [])) == 1
+    assert score(whole_verdict([], "", "12")) == 1
     for task in ("judge-step", "judge-whole"):
         example = judge(Attempt(puzzle, ""), task, random.Random(0))
         assert score(example.reply) == 1
@@ -189,6 +190,59 @@ def test_made_up_errors(family: str, twin: Twin) -> None:
     # Nearly every one has an error, early and late ones.
     assert places.total() > 32
     assert places[0] > 2 and len(places) >= 2
+
+
+@pytest.mark.parametrize(("family", "twin"), KINDS)
+def test_marks_tell_how_far_a_solution_is_right(family: str, twin: Twin) -> None:
+    rng = random.Random(11)
+    wrong = 0
+    for index in range(30):
+        attempt = corrupt(draw(family, twin, "train", index), rng)
+        text = attempt.text
+        spans = FORMAT.split(text)
+        checks = check(attempt.puzzle.problem, steps_of(text))
+        marks = list(mark(attempt))
+        assert all(one.start < one.end for one in marks)
+        assert all(one.end <= two.start for one, two in itertools.pairwise(marks))
+        first = next((k for k, step in enumerate(checks) if not step.sound), None)
+        example = solve(attempt)
+        if first is None:
+            assert example.right_until == len(text)
+            continue
+        wrong += 1
+        # All right before the first error, nothing of its step learnt, all wrong behind it.
+        assert example.right_until == spans[first].start
+        for place in range(len(text)):
+            value = example.value_at(place)
+            if place < spans[first].start:
+                assert value == 1
+            elif place >= spans[first].end - 1:
+                assert value == 0
+            else:
+                assert value != 1
+    assert wrong > 20
+
+
+def test_nothing_is_known_behind_a_step_that_cannot_be_checked() -> None:
+    puzzle = draw("angles", "text", "train", 2)
+    claims = gold_claims(puzzle.scene)
+    lines = solution(claims, claims[-1].value, [0] * len(claims)).split("\n")
+    lines[1] = "Step 2: I wonder."
+    example = solve(Attempt(puzzle, "\n".join(lines)))
+    assert [one.value for one in example.marks] == [1]
+    lines[3] = "Step 4: 1 + 1 = 3."
+    example = solve(Attempt(puzzle, "\n".join(lines)))
+    assert [one.value for one in example.marks] == [1, *[0] * (len(lines) - 4)]
+
+
+def test_half_of_the_judged_steps_are_where_it_goes_wrong() -> None:
+    puzzle = draw("angles", "text", "train", 2)
+    claims = gold_claims(puzzle.scene)
+    wrong = [*claims[:4], claims[4]._replace(value="1"), *claims[5:]]
+    attempt = Attempt(puzzle, solution(wrong, wrong[-1].value, [0] * len(wrong)))
+    rng = random.Random(0)
+    scores = Counter(score(judge(attempt, "judge-step", rng).reply) for _ in range(200))
+    assert 90 < scores[1] < 150
 
 
 def test_an_attempt_in_any_words_can_be_judged(puzzle: Puzzle) -> None:

@@ -10,8 +10,8 @@ from embedded_data import examples, processor, tiny_model
 
 from vilbench.problems.puzzles import draw
 from vilbench.training.embedded import loop
-from vilbench.training.embedded.examples import Example, solve
-from vilbench.training.embedded.loop import ROUND, WARM_UP, Plan, learning_rate, train
+from vilbench.training.embedded.examples import Example, gold, solve
+from vilbench.training.embedded.loop import ROUND, WARM_UP, Learner, Plan, learning_rate, train
 
 PLAN = Plan("stage", 2 * ROUND, 2, (2e-3, 1e-3), warm_up=True)
 
@@ -25,17 +25,27 @@ def one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
+def learner(seed: int = 0) -> Learner:
+    torch.manual_seed(seed)
+    return Learner(tiny_model(seed))
+
+
 def captions() -> list[Example]:
     """The short ones of the examples."""
     return [example for example in examples() if example.task == "caption"]
 
 
 def from_stream(rng: random.Random, share: float) -> Example:
-    return rng.choice(captions())
+    return rng.choice(short())
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def short() -> list[Example]:
+    """The short ones and a few solutions, right and wrong."""
+    return captions() + [one for one in examples() if one.task == "solve"][:4]
 
 
 class StoppedError(Exception):
@@ -43,7 +53,7 @@ class StoppedError(Exception):
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = tiny_model(1)
+    whole = learner(1)
     begun = weights(whole)
     seen = train(whole, processor(), PLAN, from_stream, tmp_path / "whole", print)
     expected = weights(whole)
@@ -56,24 +66,24 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) ->
 
     broken = tmp_path / "broken"
     with pytest.raises(StoppedError):
-        train(tiny_model(1), processor(), PLAN, breaks_in_the_second_round, broken, print, 1)
+        train(learner(1), processor(), PLAN, breaks_in_the_second_round, broken, print, 1)
     # What a kill in the middle of writing leaves behind is never read.
     (broken / "stage.state.part").write_bytes(b"half")
-    other = tiny_model(2)
+    other = learner(2)
     assert train(other, processor(), PLAN, from_stream, broken, print, 1) == seen
     for name, tensor in weights(other).items():
         assert torch.equal(tensor, expected[name]), name
 
 
 def test_a_finished_stage_is_taken_from_its_state(tmp_path: Path) -> None:
-    model = tiny_model(1)
+    model = learner(1)
     seen = train(model, processor(), PLAN, from_stream, tmp_path, print)
-    again = tiny_model(2)
+    again = learner(2)
     assert train(again, processor(), PLAN, from_stream, tmp_path, print) == seen
     for name, tensor in weights(again).items():
         assert torch.equal(tensor, weights(model)[name])
     # Another stage begins from the weights it is given.
-    third = tiny_model(3)
+    third = learner(3)
     train(third, processor(), PLAN._replace(name="next"), from_stream, tmp_path, print)
     assert any(
         not torch.equal(tensor, weights(model)[name]) for name, tensor in weights(third).items()
@@ -83,7 +93,9 @@ def test_a_finished_stage_is_taken_from_its_state(tmp_path: Path) -> None:
 def test_the_stream_depends_on_stage_and_round_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_step", lambda _model, batch, *_: [0.0] * len(batch.tasks))
+    monkeypatch.setattr(
+        loop, "_step", lambda _learner, batch, *_: loop._Loss([0.0] * len(batch.tasks), 0.0)
+    )
 
     def told(name: str, folder: str) -> list[tuple[float, str]]:
         drawn: list[tuple[float, str]] = []
@@ -94,7 +106,7 @@ def test_the_stream_depends_on_stage_and_round_alone(
             return example
 
         plan = PLAN._replace(name=name)
-        train(tiny_model(), processor(), plan, listening, tmp_path / folder, print)
+        train(learner(), processor(), plan, listening, tmp_path / folder, print)
         return drawn
 
     one = told("a", "x")
@@ -109,7 +121,7 @@ def test_it_learns_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     said: list[str] = []
     monkeypatch.setattr(loop, "ROUND", 4)
     plan = Plan("stage", 40, 2, (5e-3, 2e-3), warm_up=False)
-    train(tiny_model(), processor(), plan, lambda rng, _: rng.choice(pair), tmp_path, said.append)
+    train(learner(), processor(), plan, lambda rng, _: rng.choice(pair), tmp_path, said.append)
     assert len(said) == 2
     assert said[0].startswith("stage step 20/40 ") and " seq/s {" in said[0]
     task = f"caption/{pair[0].family}"
@@ -118,16 +130,16 @@ def test_it_learns_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nothing_of_another_split_is_learnt(tmp_path: Path) -> None:
-    held_out = solve(draw("angles", "text", "test", 0), random.Random(0))
+    held_out = solve(gold(draw("angles", "text", "test", 0), random.Random(0)))
     with pytest.raises(AssertionError, match="another split"):
-        train(tiny_model(), processor(), PLAN, lambda *_: held_out, tmp_path, print)
+        train(learner(), processor(), PLAN, lambda *_: held_out, tmp_path, print)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_steps_come_in_rounds(tmp_path: Path) -> None:
     plan = PLAN._replace(steps=ROUND + 1)
     with pytest.raises(ValueError, match="'stage' has 9 steps, no multiple of 8"):
-        train(tiny_model(), processor(), plan, from_stream, tmp_path, print)
+        train(learner(), processor(), plan, from_stream, tmp_path, print)
 
 
 def test_learning_rate() -> None:
@@ -139,3 +151,12 @@ def test_learning_rate() -> None:
     assert learning_rate(warm, 0) == pytest.approx(1 / WARM_UP)
     assert learning_rate(warm, 74) == pytest.approx(learning_rate(plan, 74) * 0.5)
     assert learning_rate(warm, WARM_UP) == learning_rate(plan, WARM_UP)
+
+
+def test_the_head_learns_where_a_solution_goes_wrong(tmp_path: Path) -> None:
+    wrong = [one for one in examples() if any(mark.value == 0 for mark in one.marks)][:2]
+    said: list[str] = []
+    plan = Plan("stage", 80, 2, (5e-3, 2e-3), warm_up=False)
+    train(learner(), processor(), plan, lambda rng, _: rng.choice(wrong), tmp_path, said.append)
+    first, last = (float(line.split('"sense": ')[1].split(",")[0].rstrip("}")) for line in said)
+    assert last < 0.7 * first

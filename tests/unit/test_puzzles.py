@@ -49,64 +49,64 @@ def told(puzzle: Puzzle) -> tuple[object, ...]:
 # Worked by hand from the pictures and questions of the first puzzles of level 2.
 GOLDEN = {
     ("angles", "text"): (
-        "The angles of a triangle are A = 60, B = 84, C. What is 400 minus angle C?",
+        "The angles around a point are A = 78, B = 54, C. What is 400 minus angle C?",
         (),
-        ["the angle A is 60.", "the angle B is 84.", "60 + 84 = 144.", "180 - 144 = 36.",
-         "400 - 36 = 364."],
-        "364",
+        ["the angle A is 78.", "the angle B is 54.", "78 + 54 = 132.", "360 - 132 = 228.",
+         "400 - 228 = 172."],
+        "172",
     ),
     ("angles", "visual"): (
-        "The angles of a triangle are A (left), B (right), C. What is 400 minus angle C?",
+        "The angles around a point are A (left), B (right), C. What is 400 minus angle C?",
         (),
-        ["the angle A is 60.", "the angle B is 84.", "60 + 84 = 144.", "180 - 144 = 36.",
-         "400 - 36 = 364."],
-        "364",
+        ["the angle A is 78.", "the angle B is 54.", "78 + 54 = 132.", "360 - 132 = 228.",
+         "400 - 228 = 172."],
+        "172",
     ),
     ("charts", "text"): (
-        "The bars are red 6, yellow 6, green 12, blue 1."
-        " What is the yellow bar minus the red bar, times 4?",
+        "The bars are red 15, blue 2, green 2, yellow 9."
+        " What is the yellow bar minus the blue bar, times 3?",
         (),
-        ["the yellow bar is 6.", "the red bar is 6.", "6 - 6 = 0.", "0 * 4 = 0."],
-        "0",
+        ["the yellow bar is 9.", "the blue bar is 2.", "9 - 2 = 7.", "7 * 3 = 21."],
+        "21",
     ),
     ("charts", "visual"): (
-        "What is the yellow bar minus the red bar, times 4?",
+        "What is the yellow bar minus the blue bar, times 3?",
         (),
-        ["the yellow bar is 6.", "the red bar is 6.", "6 - 6 = 0.", "0 * 4 = 0."],
-        "0",
+        ["the yellow bar is 9.", "the blue bar is 2.", "9 - 2 = 7.", "7 * 3 = 21."],
+        "21",
     ),
     ("counting", "text"): (
-        "There are 6 objects, of them 5 red objects, 0 blue objects."
-        " Remove all red objects and all blue objects. How many are left?",
+        "There are 9 objects: 3 circles, 6 crosses."
+        " Remove all crosses. Add 6 objects. How many are there?",
         (),
-        ["the number of objects is 6.", "the number of red objects is 5.", "6 - 5 = 1.",
-         "the number of blue objects is 0.", "1 - 0 = 1."],
-        "1",
+        ["the number of objects is 9.", "the number of crosses is 6.", "9 - 6 = 3.",
+         "3 + 6 = 9."],
+        "9",
     ),
     ("counting", "visual"): (
-        "Remove all red objects and all blue objects. How many are left?",
+        "Remove all crosses. Add 6 objects. How many are there?",
         (),
-        ["the number of objects is 6.", "the number of red objects is 5.", "6 - 5 = 1.",
-         "the number of blue objects is 0.", "1 - 0 = 1."],
-        "1",
+        ["the number of objects is 9.", "the number of crosses is 6.", "9 - 6 = 3.",
+         "3 + 6 = 9."],
+        "9",
     ),
     ("machines", "text"): (
-        "A machine starts with 30, then * 2, then + 5. What comes out?",
-        ("35", "68", "62", "64", "66", "65"),
-        ["the start is 30.", "30 * 2 = 60.", "60 + 5 = 65.", "65 is option F."],
-        "F",
+        "A machine starts with 32, then - 6, then - 2. What comes out?",
+        ("14", "21", "25", "24", "30", "15"),
+        ["the start is 32.", "32 - 6 = 26.", "26 - 2 = 24.", "24 is option D."],
+        "D",
     ),
     ("machines", "visual"): (
         "Follow the machine. What comes out?",
-        ("35", "68", "62", "64", "66", "65"),
-        ["the start is 30.", "30 * 2 = 60.", "60 + 5 = 65.", "65 is option F."],
-        "F",
+        ("14", "21", "25", "24", "30", "15"),
+        ["the start is 32.", "32 - 6 = 26.", "26 - 2 = 24.", "24 is option D."],
+        "D",
     ),
     ("spatial", "visual"): (
-        "What is directly left of the green square?",
+        "What is directly above the red square?",
         (),
-        ["the green square is row 1, column 4.", "the row 1, column 3 is blue square."],
-        "blue square",
+        ["the red square is row 4, column 4.", "the row 3, column 4 is green square."],
+        "green square",
     ),
 }  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_golden_examples(family: str, twin: Twin) -> None:
 def test_one_picture_stays_as_it_is() -> None:
     # Pixels, since another library version may encode them otherwise.
     found = hashlib.sha256(pixels(draw("angles", "visual", "test", 2)).tobytes()).hexdigest()
-    assert found.startswith("09ea2560ba65ac9d")
+    assert found.startswith("ec8cb499e682cf55")
 
 
 @pytest.mark.parametrize(("family", "twin"), KINDS)
@@ -256,7 +256,8 @@ def test_the_text_twin_tells_every_number_that_a_solution_reads(
 ) -> None:
     for index in range(30):
         puzzle = draw(family, "text", "dev", index)
-        numbers = set(re.findall(r"\d+", puzzle.problem.question))
+        # Kinds of objects that are not told of are none.
+        numbers = {"0", *re.findall(r"\d+", puzzle.problem.question)}
         for claim in gold_claims(puzzle.scene):
             if claim.kind == "look":
                 assert claim.value in numbers
@@ -265,6 +266,16 @@ def test_the_text_twin_tells_every_number_that_a_solution_reads(
             assert not {c.value for c in gold_claims(puzzle.scene) if c.kind == "look"} & set(
                 re.findall(r"= (\d+)", hidden)
             )
+
+
+@pytest.mark.parametrize("family", [family for family, twin in KINDS if twin == "text"])
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_no_text_question_stands_in_two_splits(family: str, level: int, no_picture: None) -> None:
+    def asked(split: Split, count: int, seed: int) -> set[str]:
+        places = range(level - 1, 3 * count, 3)
+        return {draw(family, "text", split, k, seed).problem.question for k in places}
+
+    assert not asked("test", 20, 0) & asked("train", 600, SEED)
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,14 @@ def batched_vision() -> Iterator[None]:
         cu_seqlens: torch.Tensor,
         position_embeddings: Any = None,
         **rest: Any,
-    ) -> torch.Tensor:
+    ) -> Any:
         total = hidden_states.shape[0]
         sizes = cu_seqlens.diff()
         windows = len(sizes)
         if not bool((sizes == sizes[0]).all()):
-            output: torch.Tensor = stock(
+            return stock(
                 self, hidden_states, cu_seqlens, position_embeddings=position_embeddings, **rest
             )
-            return output
         heads = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1)
         query, key, value = heads.permute(1, 0, 2, 3).unbind(0)
         query, key = qwen.apply_rotary_pos_emb_vision(query, key, *position_embeddings)
@@ -47,8 +46,7 @@ def batched_vision() -> Iterator[None]:
         mixed = torch.nn.functional.scaled_dot_product_attention(
             query, key, value, scale=self.scaling
         )
-        output = self.proj(mixed.transpose(1, 2).reshape(total, -1))
-        return output
+        return self.proj(mixed.transpose(1, 2).reshape(total, -1))
 
     qwen.Qwen2_5_VLVisionAttention.forward = forward
     try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from vilbench.problems.puzzles.canvas import COLORS, RULE, SIDE, Canvas
+from vilbench.problems.puzzles.canvas import CELL, COLORS, INK, RULE, SIDE, Canvas
 from vilbench.problems.puzzles.scene import Compute, Look, Node, Scene, Twin
 
 UNIT = 8
-"""Pixels of one unit of height; grid lines stand five units apart."""
+"""Pixels of one unit of height; numbered grid lines stand five units apart."""
 
 HIGHEST = 15
 
@@ -47,10 +47,11 @@ def draw(rng: random.Random, level: int) -> Scene:
         for mark in range(5, HIGHEST + 1, 5):
             y = SIDE - 1 - mark * UNIT
             canvas.draw.line([0, y, SIDE - 1, y], fill=RULE)
+            canvas.glyphs(0 if mark > 9 else 5, y + 2, str(mark), 1, INK)
         for number, color in enumerate(order):
-            left = number * 32 + 6 + jitter.randint(-2, 2)
+            left = number * CELL + 14 + jitter.randint(-1, 1)
             top = SIDE - value[color] * UNIT
-            width = jitter.randint(18, 21)
+            width = jitter.randint(14, 16)
             canvas.draw.rectangle([left, top, left + width, SIDE - 1], fill=canvas.tint(color))
 
     return Scene(

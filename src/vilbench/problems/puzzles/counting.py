@@ -8,7 +8,7 @@ from vilbench.problems.puzzles.canvas import CELLS, COLORS, SHAPES, Canvas, Cell
 from vilbench.problems.puzzles.scene import Compute, Look, Node, Scene, Twin
 
 _PLURAL = {shape: "crosses" if shape == "cross" else f"{shape}s" for shape in SHAPES}
-_OBJECTS = {1: (3, 5), 2: (4, 8), 3: (6, 11)}
+_OBJECTS = {1: (4, 8), 2: (5, 9), 3: (6, 11)}
 
 
 def draw(rng: random.Random, level: int) -> Scene:
@@ -55,8 +55,9 @@ def draw(rng: random.Random, level: int) -> Scene:
     if level == 3:
         ask = ask.replace("How many are", f"How many, times {k}, are")
         nodes.append(Compute(len(nodes) - 1, "*", str(k)))
+    counts = tuple(facts[f"number of {name}"] for name in names)
     told = ", ".join(
-        f"{facts[f'number of {name}']} {name}" for name in (first, second) if name in ask
+        f"{count} {name}" for count, name in zip(counts, names, strict=True) if count != "0"
     )
 
     def paint(canvas: Canvas, twin: Twin, jitter: random.Random) -> None:
@@ -66,13 +67,14 @@ def draw(rng: random.Random, level: int) -> Scene:
     return Scene(
         level=level,
         questions={
-            "text": f"There are {total} objects, of them {told}. {ask}",
+            "text": f"There are {total} objects: {told}. {ask}",
             "visual": ask,
         },
         facts=facts,
         nodes=nodes,
         answer_kind="number",
         paint=paint,
-        content=(tuple(objects.items()), ask),
+        # What the text question tells: a picture tells more, but must not share it across splits.
+        content=(counts, ask),
         extra=extra,
     )

@@ -71,9 +71,11 @@ class Shape(NamedTuple):
 
 
 SHAPES: dict[Size, Shape] = {
-    "small": Shape(128, 3, 4, 2, 352, 64, 2, 4, 176),
-    "base": Shape(192, 4, 4, 2, 512, 96, 3, 4, 256),
+    "small": Shape(128, 4, 4, 2, 352, 64, 2, 4, 176),
+    "base": Shape(128, 7, 4, 2, 352, 64, 2, 4, 176),
 }
+"""`base` is `small` with three more layers on top, so that it can grow out of it: comparing a
+claim with what the model would have said takes layers above those that say it."""
 
 BACKGROUND = 0.96
 """Mean brightness of a puzzle's paper: blank patches are then near zero, and the first
@@ -132,6 +134,20 @@ def make_model(tokenizer: Any, size: Size, seed: int = 0) -> Any:
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(END)
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids(PAD)
     return model
+
+
+def grow(model: Any, tokenizer: Any, size: Size, seed: int = 0) -> Any:
+    """A model of a deeper size that computes what `model` does.
+
+    The layers it has more stand on top and add nothing at first: the matrices by which they
+    write are zero (after Wu et al., 2024, "LLaMA Pro").
+    """
+    grown = make_model(tokenizer, size, seed)
+    grown.load_state_dict(model.state_dict(), strict=False)
+    for layer in grown.model.language_model.layers[model.config.text_config.num_hidden_layers :]:
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    return grown
 
 
 def _config(tokenizer: Any, shape: Shape) -> Any:

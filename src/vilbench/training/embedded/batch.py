@@ -8,6 +8,8 @@ so that pixels, positions and vision attention of a whole batch are one regular 
 from __future__ import annotations
 
 import io
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
 from vilbench.backbone.tokens import PromptEncoder
+from vilbench.backbone.vision import batched_vision
 from vilbench.problems.puzzles.canvas import SIDE
 from vilbench.training.embedded.architecture import MERGE, PATCH
 from vilbench.training.embedded.examples import Example
@@ -33,17 +36,29 @@ class Batch(NamedTuple):
 
     Attributes:
         ids: `[B, T]` token ids.
-        learn: `[B, T]` True at tokens of the reply, its end token included.
-        pixels: `[B * GRID * GRID, patch values]`.
+        learn: `[B, T]` True at tokens to be predicted: the reply as far as it is right, and its
+            end token where all of it is.
+        values: `[B, T]` 1 or 0 where it is known that the reply up to and with the token is
+            right or not, NaN elsewhere.
+        pixels: `[B * GRID * GRID, 3 * PATCH * PATCH]`, one frame.
         begin: Column of the first image token, the same in every row.
         tasks: Task and family of each row.
     """
 
     ids: torch.Tensor
     learn: torch.Tensor
+    values: torch.Tensor
     pixels: torch.Tensor
     begin: int
     tasks: tuple[str, ...]
+
+
+class Row(NamedTuple):
+    """One example: ids, which of them are to be predicted, values of the text up to them."""
+
+    ids: list[int]
+    learn: list[bool]
+    values: list[float]
 
 
 class Collator:
@@ -62,47 +77,53 @@ class Collator:
         self._blank = Image.of(BytesSource(blank.getvalue()))
         self._image_token = int(processor.image_token_id)
 
-    def encode(self, example: Example) -> tuple[list[int], int]:
-        """Ids of prompt and reply, and the length of the prompt."""
+    def encode(self, example: Example) -> Row:
+        """Ids of prompt and reply, and what is to be learnt from them."""
         parts = tuple(self._blank if isinstance(p, Image) else p for p in example.prompt.parts)
         prompt = self._encoder.encode(Prompt(parts, example.prompt.system)).ids
-        reply = self._encoder.encode_text(example.reply).ids
-        return [*prompt, *reply, self._tokenizer.eos_token_id], len(prompt)
+        reply = self._encoder.encode_text(example.reply)
+        stops = list(itertools.accumulate(map(len, reply.texts)))
+        values = [math.nan] * len(prompt)
+        values += [example.value_at(stop - 1) for stop in stops]
+        whole = example.right_until == len(example.reply)
+        learn = [False] * len(prompt) + [stop <= example.right_until for stop in stops] + [whole]
+        ids = [*prompt, *reply.ids, self._tokenizer.eos_token_id]
+        return Row(ids, learn, [*values, math.nan])
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """One batch of all `examples`."""
-        encoded = [self.encode(example) for example in examples]
-        longest = max(len(ids) for ids, _ in encoded)
-        ids = torch.full((len(encoded), longest), self._tokenizer.pad_token_id)
+        rows = [self.encode(example) for example in examples]
+        longest = max(len(row.ids) for row in rows)
+        ids = torch.full((len(rows), longest), self._tokenizer.pad_token_id)
         learn = torch.zeros_like(ids, dtype=torch.bool)
-        for row, (tokens, prompt) in enumerate(encoded):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            learn[row, prompt : len(tokens)] = True
+        values = torch.full(ids.shape, math.nan)
+        for place, row in enumerate(rows):
+            length = len(row.ids)
+            ids[place, :length] = torch.tensor(row.ids)
+            learn[place, :length] = torch.tensor(row.learn)
+            values[place, :length] = torch.tensor(row.values)
         begin = int((ids[0] == self._image_token).nonzero()[0])
         pictures = [example.prompt.images[0] for example in examples]
         tasks = tuple(f"{example.task}/{example.family}" for example in examples)
-        return Batch(ids, learn, self.pixels(pictures), begin, tasks)
+        return Batch(ids, learn, values, self.pixels(pictures), begin, tasks)
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
-        """What the image processor makes of puzzle pictures, for all of them at once."""
+        """One frame of what the image processor makes of puzzle pictures, for all at once."""
         arrays = [np.asarray(PIL.Image.open(io.BytesIO(image.read()))) for image in images]
         values = (np.stack(arrays).astype(np.float32) / 255.0 - self._mean) / self._std
         count = len(images)
         values = values.transpose(0, 3, 1, 2).reshape(
             count, 3, PLACES, MERGE, PATCH, PLACES, MERGE, PATCH
         )
-        values = values.transpose(0, 2, 5, 3, 6, 1, 4, 7)[:, :, :, :, :, :, None]
-        repeated = np.broadcast_to(
-            values, (count, PLACES, PLACES, MERGE, MERGE, 3, 2, PATCH, PATCH)
-        )
-        return torch.from_numpy(repeated.reshape(count * GRID * GRID, -1).copy())
+        values = values.transpose(0, 2, 5, 3, 6, 1, 4, 7)
+        return torch.from_numpy(values.reshape(count * GRID * GRID, -1))
 
 
 def hidden_states(model: Any, batch: Batch) -> torch.Tensor:
     """Last hidden states `[B, T, hidden]` of the language model over a batch."""
     rows, length = batch.ids.shape
     grid = torch.tensor([[1, GRID, GRID]] * rows)
-    with _batched_vision():
+    with batched_vision(), _still_patches():
         pictures = model.model.visual(batch.pixels, grid_thw=grid).pooler_output
     embeddings = model.get_input_embeddings()(batch.ids)
     after = batch.begin + IMAGE_TOKENS
@@ -134,34 +155,19 @@ def positions(length: int, begin: int) -> torch.Tensor:
 
 
 @contextmanager
-def _batched_vision() -> Iterator[None]:
-    """Vision attention over equal-size pictures as one call; the stock one loops over them."""
-    stock = qwen.Qwen2_5_VLVisionAttention.forward
+def _still_patches() -> Iterator[None]:
+    """Embeds patches of one frame; the stock convolution wants the frame twice.
 
-    def forward(
-        self: Any,
-        hidden_states: torch.Tensor,
-        cu_seqlens: torch.Tensor,
-        position_embeddings: Any = None,
-        **_: Any,
-    ) -> torch.Tensor:
-        total = hidden_states.shape[0]
-        windows = len(cu_seqlens) - 1
-        heads = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1)
-        query, key, value = heads.permute(1, 0, 2, 3).unbind(0)
-        query, key = qwen.apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-        query, key, value = (
-            part.reshape(windows, total // windows, self.num_heads, -1).transpose(1, 2)
-            for part in (query, key, value)
-        )
-        mixed = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, scale=self.scaling
-        )
-        output: torch.Tensor = self.proj(mixed.transpose(1, 2).reshape(total, -1))
-        return output
+    The sum over the kernel's two frames does the same as a matrix product.
+    """
+    stock = qwen.Qwen2_5_VisionPatchEmbed.forward
 
-    qwen.Qwen2_5_VLVisionAttention.forward = forward
+    def forward(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
+        kernel = self.proj.weight.sum(2).flatten(1)
+        return torch.nn.functional.linear(hidden_states, kernel)
+
+    qwen.Qwen2_5_VisionPatchEmbed.forward = forward
     try:
         yield
     finally:
-        qwen.Qwen2_5_VLVisionAttention.forward = stock
+        qwen.Qwen2_5_VisionPatchEmbed.forward = stock

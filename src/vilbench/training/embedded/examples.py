@@ -3,7 +3,9 @@
 Every example is drawn from the train split alone (`puzzle.draw` keeps splits apart by
 content), and is a prompt exactly as the pipeline asks it, with the reply to learn:
 
-* `solve`: the puzzle, answered in numbered steps;
+* `solve`: the puzzle, answered in numbered steps. Gold solutions, made-up wrong ones and the
+  model's own: what is right of them is learnt, and beside it, at every token, whether the
+  solution is right so far (`Mark`);
 * `caption`: what is in the picture, row by row, bar by bar (alignment of the vision tower);
 * `judge-step` and `judge-whole`: a solution, right or wrong, with the verdict that follows
   from the exact checker. Wrong ones are gold derivations replayed with one value changed,
@@ -12,8 +14,9 @@ content), and is a prompt exactly as the pipeline asks it, with the reply to lea
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from vilbench.problems.puzzles.canvas import CELLS, Cell
@@ -38,14 +41,36 @@ JUDGE = PROMPTS["brief"]
 Task = Literal["solve", "caption", "judge-step", "judge-whole"]
 
 
+class Mark(NamedTuple):
+    """Characters `start` to `end - 1` of a reply: up to there it is right (1) or not (0)."""
+
+    start: int
+    end: int
+    value: float
+
+
 class Example(NamedTuple):
-    """A prompt and the reply to learn."""
+    """A prompt and the reply to learn.
+
+    Attributes:
+        right_until: So many characters of the reply are right, and are learnt.
+        marks: Where it is known whether the reply is right so far; in order, disjoint.
+    """
 
     task: Task
     family: str
     prompt: Prompt
     reply: str
     content: str
+    right_until: int
+    marks: tuple[Mark, ...] = ()
+
+    def value_at(self, place: int) -> float:
+        """Value of the reply up to and with a character; NaN where it is unknown."""
+        for mark in self.marks:
+            if mark.start <= place < mark.end:
+                return mark.value
+        return math.nan
 
 
 class Attempt(NamedTuple):
@@ -68,11 +93,42 @@ WEIGHTS = [
 ]
 
 
-def solve(puzzle: Puzzle, rng: random.Random) -> Example:
-    """The puzzle with its gold solution."""
-    problem = puzzle.problem
-    reply = gold_solution(puzzle, rng)
-    return Example("solve", problem.source, FORMAT.ask(problem), reply, puzzle.content)
+def gold(puzzle: Puzzle, rng: random.Random) -> Attempt:
+    """A right solution."""
+    return Attempt(puzzle, gold_solution(puzzle, rng))
+
+
+def solve(attempt: Attempt) -> Example:
+    """The puzzle with a solution, right or wrong, of which what is right is learnt."""
+    problem = attempt.puzzle.problem
+    marks = tuple(mark(attempt))
+    right = max((one.end for one in marks if one.value == 1), default=0)
+    prompt = FORMAT.ask(problem)
+    return Example(
+        "solve", problem.source, prompt, attempt.text, attempt.puzzle.content, right, marks
+    )
+
+
+def mark(attempt: Attempt) -> Iterator[Mark]:
+    """Where the exact checker tells whether a solution is right so far.
+
+    In the first wrong step only its end tells: from the last character of its last claim on.
+    From a step that cannot be checked on, nothing is known until one is wrong.
+    """
+    text = attempt.text
+    spans = FORMAT.split(text)
+    checks = check(attempt.puzzle.problem, [text[start:end] for start, end in spans])
+    failed = False
+    for place, (span, step) in enumerate(zip(spans, checks, strict=True)):
+        end = spans[place + 1].start if place + 1 < len(spans) else len(text)
+        if failed:
+            yield Mark(span.start, end, 0)
+        elif step.sound:
+            yield Mark(span.start, end, 1)
+        elif step.label == "wrong":
+            failed = True
+            said = text[span.start : span.end].rstrip(" .\n")
+            yield Mark(span.start + len(said) - 1, end, 0)
 
 
 def caption(puzzle: Puzzle, rng: random.Random) -> Example | None:
@@ -97,48 +153,64 @@ def caption(puzzle: Puzzle, rng: random.Random) -> Example | None:
     else:
         return None
     prompt = Prompt((*puzzle.problem.images, ask))
-    return Example("caption", family, prompt, reply, puzzle.content)
+    return Example("caption", family, prompt, reply, puzzle.content, len(reply))
 
 
 def corrupt(puzzle: Puzzle, rng: random.Random) -> Attempt:
-    """The gold derivation with one value changed, its consequences drawn or not."""
+    """The gold derivation with one value changed, and its consequences.
+
+    Where the change leads to no option, an option is said to be what it is not; where it
+    leads nowhere else, the rest stays as it was.
+    """
     scene = puzzle.scene
-    gold = gold_claims(scene)
+    claims = gold_claims(scene)
     for _ in range(8):
-        place = rng.randrange(len(gold))
-        value = _slip(gold, place, puzzle, rng)
-        if value == gold[place].value:
+        place = rng.randrange(len(claims))
+        value = _slip(claims, place, puzzle, rng)
+        if value == claims[place].value:
             continue
-        claims = derive(scene.nodes, scene.facts, scene.options, {place: value})
-        if claims is None:
-            claims = [*gold[:place], gold[place]._replace(value=value), *gold[place + 1 :]]
-        answer = claims[-1].value
-        return Attempt(puzzle, solution(claims, answer, _wordings(claims, rng)))
-    return Attempt(puzzle, gold_solution(puzzle, rng))
+        changed = derive(scene.nodes, scene.facts, scene.options, {place: value})
+        if changed is None and isinstance(scene.nodes[-1], Match):
+            changed = derive(scene.nodes[:-1], scene.facts, (), {place: value})
+            if changed is not None:
+                letter = chr(ord("A") + rng.randrange(len(scene.options)))
+                changed.append(Claim("option", changed[-1].value, letter))
+        if changed is None:
+            changed = [*claims[:place], claims[place]._replace(value=value), *claims[place + 1 :]]
+        text = solution(changed, changed[-1].value, _wordings(changed, rng))
+        return Attempt(puzzle, text)
+    return gold(puzzle, rng)
 
 
 def judge(attempt: Attempt, task: Task, rng: random.Random) -> Example:
-    """A request to judge an attempt, with the verdict of the exact checker."""
+    """A request to judge an attempt, with the verdict of the exact checker.
+
+    Half of the time the step to judge is the first that is wrong, if there is one: where most
+    steps are right, the verdict is learnt from anything but the step.
+    """
     problem = attempt.puzzle.problem
     spans = FORMAT.split(attempt.text)
-    steps = [attempt.text[start:end] for start, end in spans]
-    checks = check(problem, steps)
+    checks = check(problem, [attempt.text[start:end] for start, end in spans])
     if task == "judge-whole":
         prompt = JUDGE.ask_whole(problem, attempt.text)
-        reply = whole_verdict(attempt.puzzle, checks, steps)
+        reply = whole_verdict(checks, attempt.text, problem.answer)
     else:
-        place = rng.randrange(len(steps)) if steps else 0
-        text = attempt.text[: spans[place].end] if steps else attempt.text
+        place = rng.randrange(len(spans)) if spans else 0
+        wrong = next((k for k, step in enumerate(checks) if step.label == "wrong"), None)
+        if wrong is not None and rng.random() < 0.5:
+            place = wrong
+        text = attempt.text[: spans[place].end] if spans else attempt.text
         prompt = JUDGE.ask_step(problem, text)
         reply = step_verdict(checks, place)
-    return Example(task, problem.source, prompt, reply, attempt.puzzle.content)
+    return Example(task, problem.source, prompt, reply, attempt.puzzle.content, len(reply))
 
 
 def step_verdict(checks: Sequence[StepCheck], place: int) -> str:
     """Reasoning and score of one step.
 
     5 right; 4 right, but said before; 3 right after an error, or not to be checked; 2 it
-    works with a wrong value; 1 false.
+    works with a wrong value; 1 false. The verdict comes first: what the value should have
+    been is said of a wrong step alone, so that it can never be copied from the step.
     """
     if not checks:
         return _reply("there is no step.", 1)
@@ -149,29 +221,28 @@ def step_verdict(checks: Sequence[StepCheck], place: int) -> str:
     if this.cause == "inherited":
         return _reply("an earlier value is wrong.", 2)
     if this.label == "wrong":
-        return _reply(f"I get {this.truth or 'nothing'}. This step is wrong.", 1)
+        return _reply(f"this step is wrong, I get {this.truth or 'nothing'}.", 1)
     if not clean:
-        return _reply(f"I get {this.truth}. An earlier step is wrong.", 3)
+        return _reply("an earlier step is wrong.", 3)
     if this.repeats:
-        return _reply(f"I get {this.truth}. It was said before.", 4)
-    return _reply(f"I get {this.truth}. This step is right.", 5)
+        return _reply("this step was said before.", 4)
+    return _reply("this step is right.", 5)
 
 
-def whole_verdict(puzzle: Puzzle, checks: Sequence[StepCheck], steps: Sequence[str]) -> str:
+def whole_verdict(checks: Sequence[StepCheck], text: str, answer: str) -> str:
     """Reasoning and score of a whole solution.
 
     5 every step right; else 1 to 3 by how far it is right (first, second, last third); 4
     when the answer is right all the same.
     """
-    truths = ", ".join(claim.value for claim in gold_claims(puzzle.scene))
-    faulty = next((k for k, step in enumerate(checks) if not step.sound), None)
-    if faulty is None and checks:
-        return _reply(f"I get {truths}. All steps are right.", 5)
     if not checks:
-        return _reply(f"I get {truths}. There is no step.", 1)
-    right_answer = steps[-1].rstrip().endswith(f"Answer: {puzzle.problem.answer}")
-    score = 4 if right_answer else 1 + (3 * (faulty or 0)) // len(checks)
-    return _reply(f"I get {truths}. Step {(faulty or 0) + 1} is wrong.", score)
+        return _reply("there is no step.", 1)
+    faulty = next((k for k, step in enumerate(checks) if not step.sound), None)
+    if faulty is None:
+        return _reply("all steps are right.", 5)
+    right_answer = text.rstrip().endswith(f"Answer: {answer}")
+    score = 4 if right_answer else 1 + (3 * faulty) // len(checks)
+    return _reply(f"step {faulty + 1} is wrong.", score)
 
 
 def _reply(reasoning: str, score: int) -> str:
@@ -188,9 +259,9 @@ def _wordings(claims: Sequence[Claim], rng: random.Random) -> list[int]:
     return [rng.randrange(WORDINGS) for _ in claims]
 
 
-def _slip(gold: Sequence[Claim], place: int, puzzle: Puzzle, rng: random.Random) -> str:
+def _slip(claims: Sequence[Claim], place: int, puzzle: Puzzle, rng: random.Random) -> str:
     """A wrong value such as a solver might give."""
-    value = gold[place].value
+    value = claims[place].value
     node = puzzle.scene.nodes[place]
     if isinstance(node, Match):
         return chr(ord("A") + rng.randrange(len(puzzle.scene.options)))
@@ -210,10 +281,13 @@ def _slip(gold: Sequence[Claim], place: int, puzzle: Puzzle, rng: random.Random)
 __all__ = [
     "Attempt",
     "Example",
+    "Mark",
     "Task",
     "caption",
     "corrupt",
     "draw_puzzle",
+    "gold",
     "judge",
+    "mark",
     "solve",
 ]

@@ -29,6 +29,19 @@ Draw = Callable[[random.Random, float], Example]
 """Draws an example; the float is the share of the stage that is done, in [0, 1)."""
 
 
+class Learner(torch.nn.Module):
+    """A model in training, with a linear head that says whether a solution is right so far.
+
+    The head reads the last hidden state of every token of a solution. It is there for what the
+    model must find out to serve it, which judging needs too, and is dropped in the end.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.sense = torch.nn.Linear(model.config.text_config.hidden_size, 1)
+
+
 class Plan(NamedTuple):
     """One stage of training.
 
@@ -55,7 +68,7 @@ def learning_rate(plan: Plan, step: int) -> float:
 
 
 def train(
-    model: Any,
+    learner: Learner,
     processor: Any,
     plan: Plan,
     draw: Draw,
@@ -63,7 +76,7 @@ def train(
     say: Callable[[str], None],
     save_every: int = 25,
 ) -> set[str]:
-    """Trains `model` in place; returns the content keys of every example seen.
+    """Trains `learner` in place; returns the content keys of every example seen.
 
     State is kept in `folder` every `save_every` rounds and taken up again from there: the
     stream of a round depends on the plan's name and the round alone, so a resumed training
@@ -77,13 +90,16 @@ def train(
         raise ValueError(f"'{plan.name}' has {plan.steps} steps, no multiple of {ROUND}")
     folder.mkdir(parents=True, exist_ok=True)
     collator = Collator(processor)
-    matrices, rest = split_parameters(model)
+    matrices, rest = split_parameters(learner, outside=("embed_tokens", "lm_head", "sense"))
     muon = Muon(matrices)
     adam = torch.optim.AdamW(rest.values(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
     state = folder / f"{plan.name}.state.safetensors"
-    first = _restore(state, model, muon, adam, rest)
+    first = _restore(state, learner, muon, adam, rest)
+    record = folder / f"{plan.name}.seen"
+    if first == plan.steps // ROUND and record.exists():
+        return set(record.read_text(encoding="ascii").split())
     seen: set[str] = set()
-    model.train()
+    learner.train()
     losses: dict[str, list[float]] = defaultdict(list)
     began, sequences = time.perf_counter(), 0
     for number in range(plan.steps // ROUND):
@@ -98,18 +114,20 @@ def train(
             continue
         for place, batch in enumerate(_batches(examples, plan.batch_size, collator, rng)):
             step = number * ROUND + place
-            loss = _step(model, batch, muon, adam, learning_rate(plan, step))
+            loss = _step(learner, batch, muon, adam, learning_rate(plan, step))
             sequences += plan.batch_size
-            for task, value in zip(batch.tasks, loss, strict=True):
+            for task, value in zip(batch.tasks, loss.reply, strict=True):
                 losses[task].append(value)
+            losses["sense"].append(loss.sense)
         if number % 5 == 4:
             speed = sequences / (time.perf_counter() - began)
             said = {task: round(sum(v[-100:]) / len(v[-100:]), 2) for task, v in losses.items()}
             words = json.dumps(dict(sorted(said.items())))
             say(f"{plan.name} step {(number + 1) * ROUND}/{plan.steps} {speed:.0f} seq/s {words}")
         if number % save_every == save_every - 1:
-            _keep(state, model, muon, adam, rest, number + 1)
-    _keep(state, model, muon, adam, rest, plan.steps // ROUND)
+            _keep(state, learner, muon, adam, rest, number + 1)
+    record.write_text("\n".join(sorted(seen)), encoding="ascii")
+    _keep(state, learner, muon, adam, rest, plan.steps // ROUND)
     return seen
 
 
@@ -122,36 +140,49 @@ def _batches(
     return [collator.collate(group) for group in groups]
 
 
+class _Loss(NamedTuple):
+    """Each row's loss in nats per reply, and the head's mean loss in nats per token."""
+
+    reply: list[float]
+    sense: float
+
+
 def _step(
-    model: Any, batch: Batch, muon: Muon, adam: torch.optim.AdamW, rate: float
-) -> list[float]:
-    """One update; returns each row's loss in nats per reply."""
+    learner: Learner, batch: Batch, muon: Muon, adam: torch.optim.AdamW, rate: float
+) -> _Loss:
+    """One update."""
     learn = batch.learn[:, 1:]
-    hidden = hidden_states(model, batch)
-    logits = model.lm_head(hidden[:, :-1][learn])
+    hidden = hidden_states(learner.model, batch)
+    logits = learner.model.lm_head(hidden[:, :-1][learn])
     losses = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][learn], reduction="none")
-    losses.mean().backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    total = losses.mean()
+    known = ~batch.values.isnan()
+    sense = total.new_zeros(())
+    if known.any():
+        said = learner.sense(hidden[known])[:, 0]
+        sense = torch.nn.functional.binary_cross_entropy_with_logits(said, batch.values[known])
+        total = total + sense
+    total.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     for group in adam.param_groups:
         group["lr"] = rate
     adam.step()
     muon.step(rate)
-    model.zero_grad(set_to_none=True)
+    learner.zero_grad()
     rows = torch.arange(len(batch.tasks))[:, None].expand_as(learn)[learn]
     sums = torch.zeros(len(batch.tasks)).index_add(0, rows, losses.detach())
-    values: list[float] = sums.tolist()
-    return values
+    return _Loss(sums.tolist(), float(sense.detach()))
 
 
 def _keep(
     path: Path,
-    model: Any,
+    learner: Learner,
     muon: Muon,
     adam: torch.optim.AdamW,
     rest: dict[str, torch.nn.Parameter],
     rounds: int,
 ) -> None:
-    tensors = {f"model/{name}": p.detach() for name, p in model.named_parameters()}
+    tensors = {f"learner/{name}": p.detach() for name, p in learner.named_parameters()}
     tensors |= {f"muon/{name}": buffer for name, buffer in muon.buffers.items()}
     for name, parameter in rest.items():
         for key, value in adam.state[parameter].items():
@@ -165,7 +196,7 @@ def _keep(
 
 def _restore(
     path: Path,
-    model: Any,
+    learner: Learner,
     muon: Muon,
     adam: torch.optim.AdamW,
     rest: dict[str, torch.nn.Parameter],
@@ -177,12 +208,13 @@ def _restore(
         rounds = int(file.metadata()["rounds"])
     tensors = load_file(path)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[f"model/{name}"])
+        for name, parameter in learner.named_parameters():
+            parameter.copy_(tensors[f"learner/{name}"])
         for name, buffer in muon.buffers.items():
             buffer.copy_(tensors[f"muon/{name}"])
     for name, parameter in rest.items():
-        adam.state[parameter] = {
-            key: tensors[f"adam/{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-        }
+        if f"adam/step/{name}" in tensors:  # the head has no state before the first solution
+            adam.state[parameter] = {
+                key: tensors[f"adam/{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+            }
     return rounds

@@ -1,9 +1,10 @@
 """The committed recipe of the embedded checkpoints (`make embedded`).
 
-For each size: captions alone teach the vision tower to see, which the full mixture does not
-(`LOG.md`); a first stage learns to solve and to judge made-up errors; its own solutions
-of training puzzles are then sampled and labelled by the exact checker; a second stage goes
-on with those among what is judged. Weights are stored in bfloat16.
+Both sizes share a trunk, which is of the small size: captions alone teach the vision tower to
+see, which the full mixture does not (`LOG.md`), then it learns to solve and to judge made-up
+errors. Its own solutions of training puzzles are sampled and labelled by the exact checker, and
+each size goes on with those: `small` as it is, `base` with three more layers. Weights are
+stored in bfloat16.
 
     python -m vilbench.training.embedded.recipe --out build/embedded --size base
 """
@@ -23,7 +24,13 @@ import torch
 from vilbench.engines.local import LocalEngine
 from vilbench.problems.puzzles.puzzle import KINDS, Puzzle, Split, contents, draw
 from vilbench.problems.puzzles.scene import Twin
-from vilbench.training.embedded.architecture import Size, make_model, make_processor, make_tokenizer
+from vilbench.training.embedded.architecture import (
+    Size,
+    grow,
+    make_model,
+    make_processor,
+    make_tokenizer,
+)
 from vilbench.training.embedded.examples import (
     FORMAT,
     WEIGHTS,
@@ -33,33 +40,28 @@ from vilbench.training.embedded.examples import (
     caption,
     corrupt,
     draw_puzzle,
+    gold,
     judge,
     solve,
 )
-from vilbench.training.embedded.loop import Plan, train
+from vilbench.training.embedded.loop import Learner, Plan, train
 from vilbench.types import Sampling
 
 SEED = 20261
 """Names the puzzle sequence that training draws from."""
 
-ALIGN: dict[Size, Plan] = {
-    "small": Plan("align-small", 800, 32, (2e-3, 1.5e-3), warm_up=True),
-    "base": Plan("align-base", 600, 32, (2e-3, 1.5e-3), warm_up=True),
-}
-FIRST: dict[Size, Plan] = {
-    "small": Plan("first-small", 1504, 32, (1.5e-3, 1e-3), warm_up=False),
-    "base": Plan("first-base", 904, 32, (1.5e-3, 1e-3), warm_up=False),
-}
+ALIGN = Plan("align", 800, 32, (2e-3, 1.5e-3), warm_up=True)
+FIRST = Plan("first", 1504, 32, (1.5e-3, 1e-3), warm_up=False)
 SECOND: dict[Size, Plan] = {
-    "small": Plan("second-small", 1600, 32, (1e-3, 2e-5), warm_up=False),
-    "base": Plan("second-base", 448, 32, (1e-3, 2e-5), warm_up=False),
+    "small": Plan("second-small", 1000, 32, (1e-3, 2e-5), warm_up=False),
+    "base": Plan("second-base", 1800, 32, (1.2e-3, 2e-5), warm_up=False),
 }
 
 CAPTIONS = 0.15
 """Share of captions while the model learns to solve."""
 
-ATTEMPTED = 1500
-"""Training puzzles that a model attempts between the stages."""
+ATTEMPTED = 4000
+"""Training puzzles that the trunk attempts."""
 
 SAMPLES = 4
 """Its solutions of each."""
@@ -73,7 +75,7 @@ def processor_for() -> Any:
         puzzle = draw_puzzle(rng, SEED)
         tasks: tuple[Task, Task] = ("judge-step", "judge-whole")
         examples = [
-            solve(puzzle, rng),
+            solve(gold(puzzle, rng)),
             judge(corrupt(puzzle, rng), rng.choice(tasks), rng),
             caption(puzzle, rng),
         ]
@@ -100,17 +102,15 @@ def draw_first(rng: random.Random, share: float) -> Example:
     puzzle = draw_puzzle(rng, SEED)
     roll = rng.random()
     if roll < CAPTIONS:
-        return caption(puzzle, rng) or solve(puzzle, rng)
-    if roll < CAPTIONS + 0.1 + 0.2 * share:
+        return caption(puzzle, rng) or solve(gold(puzzle, rng))
+    if roll < CAPTIONS + 0.05 + 0.2 * share:
         return draw_judgement(made_up(puzzle, rng), rng)
-    return solve(puzzle, rng)
+    return solve(made_up(puzzle, rng, right=0.7))
 
 
-def made_up(puzzle: Puzzle, rng: random.Random) -> Attempt:
-    """A gold solution or one with a made-up error."""
-    if rng.random() < 0.35:
-        return Attempt(puzzle, solve(puzzle, rng).reply)
-    return corrupt(puzzle, rng)
+def made_up(puzzle: Puzzle, rng: random.Random, right: float = 0.35) -> Attempt:
+    """A gold solution, so often as `right` says, or one with a made-up error."""
+    return gold(puzzle, rng) if rng.random() < right else corrupt(puzzle, rng)
 
 
 def draw_judgement(attempt: Attempt, rng: random.Random) -> Example:
@@ -119,16 +119,19 @@ def draw_judgement(attempt: Attempt, rng: random.Random) -> Example:
 
 
 def draw_second(attempts: Sequence[Attempt], rng: random.Random) -> Example:
-    """An example of the second stage: nearly half of it judges, mostly own solutions."""
+    """An example of the second stage: a third of it judges; mostly the trunk's solutions."""
     roll = rng.random()
-    if roll < 0.46:
-        own = rng.random() < 0.65
-        attempt = rng.choice(attempts) if own else made_up(draw_puzzle(rng, SEED), rng)
-        return draw_judgement(attempt, rng)
-    puzzle = draw_puzzle(rng, SEED)
-    if roll < 0.54:
-        return caption(puzzle, rng) or solve(puzzle, rng)
-    return solve(puzzle, rng)
+    if roll < 0.08:
+        puzzle = draw_puzzle(rng, SEED)
+        return caption(puzzle, rng) or solve(gold(puzzle, rng))
+    if roll < 0.42:
+        own = rng.random() < 0.7
+        return draw_judgement(
+            rng.choice(attempts) if own else made_up(draw_puzzle(rng, SEED), rng), rng
+        )
+    if roll < 0.68:
+        return solve(rng.choice(attempts))
+    return solve(made_up(draw_puzzle(rng, SEED), rng, right=0.75))
 
 
 class _Kept(NamedTuple):
@@ -166,7 +169,9 @@ async def _sample(checkpoint: Path, puzzles: int, samples: int) -> list[_Kept]:
         async def solutions(family: str, twin: Twin, number: int) -> list[_Kept]:
             problem = draw(family, twin, "train", number, SEED).problem
             completions = await engine.generate(FORMAT.ask(problem), samples, sampling, number)
-            return [_Kept(family, twin, number, one.text) for one in completions]
+            # What was cut short ends in no end token to learn.
+            whole = [one.text for one in completions if one.finish_reason == "stop"]
+            return [_Kept(family, twin, number, text) for text in whole]
 
         found = await asyncio.gather(*(solutions(*name) for name in names))
     return [one for some in found for one in some]
@@ -188,32 +193,58 @@ def main() -> None:
     """Trains one size from nothing to the folder that ships."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--size", choices=["small", "base"], required=True)
+    parser.add_argument("--size", choices=["trunk", "small", "base"], required=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
-    train_size(arguments.size, arguments.out / arguments.size)
+    if arguments.size == "trunk":
+        train_trunk(arguments.out / "trunk")
+    else:
+        train_size(arguments.size, arguments.out)
 
 
-def train_size(size: Size, folder: Path) -> None:
-    """Both stages of one size; the result is in `folder / "final"`."""
+class Trunk(NamedTuple):
+    """What both sizes begin with.
+
+    Attributes:
+        seen: Content keys of the puzzles that it was trained on.
+        attempts: Its own solutions of training puzzles.
+    """
+
+    learner: Learner
+    processor: Any
+    seen: set[str]
+    attempts: list[Attempt]
+
+
+def train_trunk(folder: Path) -> Trunk:
+    """The stages that both sizes share; what is in `folder` already is not done again."""
     processor = processor_for()
-    model = make_model(processor.tokenizer, size, seed=SEED)
-    seen = train(model, processor, ALIGN[size], draw_align, folder, _say)
-    seen |= train(model, processor, FIRST[size], draw_first, folder, _say)
-    first = folder / "first"
-    _save(model, processor, first)
-    attempts = own_attempts(first, folder, ATTEMPTED, SAMPLES)
-    _say(f"{size}: {len(attempts)} solutions of its own")
+    learner = Learner(make_model(processor.tokenizer, "small", seed=SEED))
+    seen = train(learner, processor, ALIGN, draw_align, folder, _say)
+    seen |= train(learner, processor, FIRST, draw_first, folder, _say)
+    _save(learner.model, processor, folder / "first")
+    attempts = own_attempts(folder / "first", folder, ATTEMPTED, SAMPLES)
+    _say(f"trunk: {len(attempts)} solutions of its own")
+    return Trunk(learner, processor, seen, attempts)
 
-    def draw_judging(rng: random.Random, share: float) -> Example:
+
+def train_size(size: Size, out: Path) -> None:
+    """One size from the trunk on; the result is in `out / size / "final"`."""
+    learner, processor, seen, attempts = train_trunk(out / "trunk")
+    if size == "base":
+        grown = Learner(grow(learner.model, processor.tokenizer, size, SEED))
+        grown.sense.load_state_dict(learner.sense.state_dict())
+        learner = grown
+
+    def draw_own(rng: random.Random, share: float) -> Example:
         return draw_second(attempts, rng)
 
-    seen |= train(model, processor, SECOND[size], draw_judging, folder, _say)
+    seen = seen | train(learner, processor, SECOND[size], draw_own, out / size, _say)
     check_apart(seen)
     _say(f"{size}: {len(seen)} puzzles seen, none of dev or test among them")
-    _save(model.to(torch.bfloat16), processor, folder / "final")
+    _save(learner.model.to(torch.bfloat16), processor, out / size / "final")
 
 
 def _save(model: Any, processor: Any, folder: Path) -> None:
