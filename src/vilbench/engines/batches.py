@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-import torch
-
+from vilbench.backbone.memory import ran_out
 from vilbench.backbone.prefill import Placed
 from vilbench.engines.tickets import Ticket
 
@@ -81,10 +80,7 @@ def parts_of(batch: list[Piece], error: Exception) -> list[list[Piece]]:
 
     A single part means that there is nothing left to take apart.
     """
-    exhausted = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
-    )
-    if exhausted:
+    if ran_out(error):
         middle = len(batch) // 2
         return [part for part in (batch[:middle], batch[middle:]) if part]
     by_ticket: dict[int, list[Piece]] = {}

@@ -9,47 +9,23 @@ the language-model head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import DynamicCache
 
 from vilbench.backbone.memory import ran_out
-from vilbench.backbone.model import Backbone
-from vilbench.backbone.tokens import Encoded
+from vilbench.backbone.prefill import Placed
 from vilbench.errors import EngineError
 from vilbench.prm.folder import LoadedPrm
-from vilbench.prm.runs import Packing, pack
+from vilbench.prm.forwards import Forwards, ScoringCounts, Values
+from vilbench.prm.runs import pack
 from vilbench.prm.tokens import EncodedSteps
-from vilbench.prm.trunk import KeyValue, Trunk, run_packed
 from vilbench.types import Image
 
 Way = Literal["per-prefix", "per-candidate", "shared", "tree"]
-
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
-"""Most tokens of a forward by kind of device. More than fills the device gains nothing."""
-
-
-@dataclass(frozen=True)
-class ScoringCounts:
-    """Work of one call.
-
-    Attributes:
-        tokens: Tokens that went through the text decoder; there are no pads.
-        forwards: Forwards of the text decoder.
-        image_encodings: Images that went through the vision tower.
-        peak_kv_bytes: Most bytes of keys and values at a time: those kept for later, and
-            one layer of the tokens in work.
-    """
-
-    tokens: int
-    forwards: int
-    image_encodings: int
-    peak_kv_bytes: int
 
 
 @dataclass(frozen=True)
@@ -59,10 +35,12 @@ class Scored:
     Attributes:
         values: For every candidate one value per step; None for steps that were dropped
             because the input was too long.
+        lengths: Tokens of every candidate with its prompt, as if it were scored alone.
         counts: Work done for them.
     """
 
     values: tuple[tuple[float | None, ...], ...]
+    lengths: tuple[int, ...]
     counts: ScoringCounts
 
 
@@ -83,21 +61,13 @@ class PrmScoring:
     def __init__(
         self, loaded: LoadedPrm, way: Way = "tree", max_batch_tokens: int | None = None
     ) -> None:
-        if max_batch_tokens is not None and max_batch_tokens < 1:
-            raise ValueError(f"a batch of {max_batch_tokens} tokens")
         self.loaded = loaded
         self.way: Way = way
         self.encoder = loaded.encoder()
-        self._backbone = Backbone(loaded.model.backbone)
-        self._inner: Any = loaded.model.backbone.model
-        self._decoder: Any = loaded.model.backbone.get_decoder()
-        self._budget = max_batch_tokens or _BATCH_TOKENS.get(self._backbone.shape.device.type, 4096)
-        self._tally = _Tally()
+        self._forwards = Forwards(loaded.model, max_batch_tokens)
 
     @torch.inference_mode()
-    def score(
-        self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]
-    ) -> Scored:
+    def score(self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]) -> Scored:
         """Values of all steps.
 
         Args:
@@ -106,41 +76,46 @@ class PrmScoring:
 
         Raises:
             InputError: The input is too long, or an image cannot be read.
-            EngineError: Memory ran out for a single candidate, a value is not finite, or a
-                text is not valid Unicode.
+            EngineError: Memory ran out for a single candidate, a value is not a finite
+                number, or a text is not valid Unicode.
         """
-        self._tally = _Tally()
         encoded = [self.encoder.encode(parts, steps) for steps in candidates]
-        todo = [k for k, one in enumerate(encoded) if one.ends]
-        values: list[tuple[float | None, ...]] = [one.spread([0.0] * len(one.ends)) for one in encoded]
+        todo = [one for one in encoded if one.ends]
+        self._forwards.counts = ScoringCounts()
+        found: Iterator[Values] = iter(())
         if todo:
-            prompt = encoded[todo[0]].prompt
-            some = [encoded[k] for k in todo]
-            pixels = self.encoder.encoder.pixels(prompt.images) if prompt.images else {}
+            prompt = todo[0].prompt
+            images = prompt.images
+            pixels = self.encoder.encoder.pixels(images) if images else {}
             try:
-                found = self._found(prompt, pixels, some)
+                found = iter(self._values(Placed(prompt, pixels), todo))
             except Exception as error:
                 if not ran_out(error):
                     raise
                 raise EngineError("there is not enough memory for a single candidate") from error
-            for k, one, read in zip(todo, some, found, strict=True):
-                if not np.isfinite(read).all():
-                    raise EngineError(f"candidate {k} has a value that is not a finite number")
-                values[k] = one.spread([float(value) for value in read])
-        return Scored(tuple(values), self._tally.counts())
+        values = []
+        for k, one in enumerate(encoded):
+            own = next(found) if one.ends else np.empty(0)
+            if not np.isfinite(own).all():
+                raise EngineError(f"candidate {k} has a value that is not a finite number")
+            values.append(one.spread([float(value) for value in own]))
+        lengths = tuple(len(one.prompt.ids) + len(one.ids) for one in encoded)
+        return Scored(tuple(values), lengths, self._forwards.counts)
 
-    def _found(
-        self, prompt: Encoded, pixels: Mapping[str, Tensor], some: Sequence[EncodedSteps]
-    ) -> list[Any]:
+    def _values(self, prompt: Placed, some: Sequence[EncodedSteps]) -> list[Values]:
+        """Values at the step ends of each."""
+        forwards = self._forwards
         if self.way == "per-prefix":
             return [
                 np.concatenate(
-                    [self._alone(prompt, pixels, one.ids[: end + 1], [end]) for end in one.ends]
+                    [forwards.whole(prompt, one.ids[: end + 1])[[end]] for end in one.ends]
                 )
                 for one in some
             ]
         if self.way == "per-candidate":
-            return [self._alone(prompt, pixels, one.ids[: one.ends[-1] + 1], one.ends) for one in some]
+            return [forwards.whole(prompt, one.ids)[list(one.ends)] for one in some]
         packing = pack([one.ids for one in some], share=self.way == "tree")
-        values = self._packed(prompt, pixels, some, packing)
-        return [values[packing.places[k][list(one.ends)]] for k, one in enumerate(some)]
+        values = forwards.packed(prompt, [one.ids for one in some], packing)
+        return [
+            values[places[list(one.ends)]] for one, places in zip(some, packing.places, strict=True)
+        ]

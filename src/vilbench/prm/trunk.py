@@ -42,7 +42,7 @@ class Trunk:
         self._packing = packing
         self.prompt = prompt
         self.kept: dict[int, list[KeyValue]] = {}
-        self.peak_bytes = self._bytes(0, prompt[0].key.shape[1])
+        self.peak_bytes = self._bytes(working=0)
 
     def open(self, chunk: range) -> Sight:
         """What the tokens of a chunk see; runs that nothing will build on are let go."""
@@ -54,13 +54,12 @@ class Trunk:
     def close(self, sight: Sight) -> None:
         """Keeps what later chunks need of a chunk that was computed."""
         self.kept.update(sight.keep)
-        self.peak_bytes = max(self.peak_bytes, self._bytes(sight.tokens, 0))
+        self.peak_bytes = max(self.peak_bytes, self._bytes(sight.tokens))
 
-    def _bytes(self, working: int, prompt: int) -> int:
-        kept = sum(layers[0].key.shape[1] for layers in self.kept.values())
-        kept += prompt or self.prompt[0].key.shape[1]
+    def _bytes(self, working: int) -> int:
+        tokens = sum(layers[0].key.shape[1] for layers in (self.prompt, *self.kept.values()))
         layer = self._shape.token_bytes // self._shape.layers
-        return kept * self._shape.token_bytes + working * layer
+        return tokens * self._shape.token_bytes + working * layer
 
 
 class Sight:
@@ -104,13 +103,11 @@ class Sight:
             )
         self._looks = list(looks.values())
 
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
-    ) -> Tensor:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Attention `[1, T, H, D]` of queries `[1, H, T, D]` and new keys `[1, K, T, D]`."""
         self.layers.add(layer)
         keys, values = key[0], value[0]
-        queries = query[0].unflatten(0, (len(keys), -1))
+        queries = query[0].view(len(keys), -1, *query.shape[2:])
         prompt = self._trunk.prompt[layer]
         found = attend(queries, prompt.key, prompt.value, scale, causal=False)
         whole = Block(found.output.float(), found.logsumexp)
