@@ -21,11 +21,12 @@ from vilbench import config
 from vilbench.cli import job, main, meter, screen
 from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.results import Results
-from vilbench.evaluate.stages import noted
+from vilbench.evaluate.stages import note_sampling, note_scoring, noted
 from vilbench.store import run
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
-from vilbench.testing import tiny_png
+from vilbench.testing import make_problem, make_solution, tiny_png
+from vilbench.types import StepScores
 
 RECIPE = """\
 name: tiny
@@ -394,6 +395,39 @@ def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> No
 def test_formats_of_export(vilbench: Vilbench, tmp_path: Path) -> None:
     said = vilbench("export", tmp_path, "--to", tmp_path / "out", "--format", "csv", code=2)
     assert "there is jsonl" in said.err
+
+
+def test_export_of_several_samplings(vilbench: Vilbench, tmp_path: Path) -> None:
+    """The model of a run was trained on meanwhile: two policies under one name."""
+    problem, out = make_problem(), tmp_path / "out"
+    with Run.open(tmp_path / "run", Manifest.of("two", {}, seed=0, problem_set="sums")) as run:
+        run.add_problems([problem])
+        for number, key in enumerate(("old", "new", "old", "newest"), 1):
+            note_sampling(run, key, 1, "policy")
+            note_scoring(run, "judge", f"judge {key}", key)
+            if key != "newest":
+                run.put_solutions(key, [make_solution(problem, text=f"The sum is {number}.")])
+                scores = StepScores(
+                    problem_id=problem.id,
+                    solution_index=0,
+                    scorer="judge",
+                    granularity="step",
+                    values=(float(number),),
+                )
+                run.put_scores(f"judge {key}", [scores])
+
+    def exported(*options: object) -> tuple[str, str, list[float]]:
+        said = vilbench("export", tmp_path / "run", "--to", out, *options).out.splitlines()[0]
+        (solution,) = (out / "solutions.jsonl").read_text().splitlines()
+        (scores,) = (out / "scores.jsonl").read_text().splitlines()
+        return said, json.loads(solution)["text"], json.loads(scores)["values"]
+
+    last = "sampling 2: policy, key old; --pool takes another of 2"
+    assert exported() == (last, "The sum is 1.", [1.0])
+    assert exported("--pool", 2) == (last, "The sum is 1.", [1.0])
+    assert exported("--pool", 1)[1:] == ("The sum is 2.", [2.0])
+    said = vilbench("export", tmp_path / "run", "--to", out, "--pool", 3, code=2)
+    assert "'--pool': there is no sampling 3 in the run (1: policy, key new; 2: " in said.err
 
 
 def test_problems_option() -> None:

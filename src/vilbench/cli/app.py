@@ -117,16 +117,19 @@ def export(
     folder: RunFolder,
     to: Annotated[Path, typer.Option("--to", help="Folder to write to.")],
     format: Annotated[str, typer.Option("--format", help="jsonl.")] = "jsonl",  # noqa: A002
+    pool: Annotated[
+        int | None, typer.Option("--pool", min=1, help="Which sampling, from 1; the last.")
+    ] = None,
 ) -> None:
     """Write a run as files that other tools read."""
+    from vilbench.cli import job
     from vilbench.errors import InputError
-    from vilbench.store.export import export_jsonl
     from vilbench.store.run import Run
 
     if format != "jsonl":
         raise InputError(f"'{format}' is no format; there is jsonl", field="--format")
     with Run.read(folder) as stored:
-        export_jsonl(stored, to)
+        job.export(stored, to, pool)
     say(f"problems.jsonl, solutions.jsonl, scores.jsonl, images/: {to}")
 
 

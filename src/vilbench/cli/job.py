@@ -23,12 +23,13 @@ from vilbench.evaluate.analysis import analyse
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.sampling import sample
 from vilbench.evaluate.scoring import score
-from vilbench.evaluate.stages import noted
+from vilbench.evaluate.stages import every_noted, noted
 from vilbench.images import extension
 from vilbench.problems.sets import ProblemSet
 from vilbench.report.gallery import gallery
 from vilbench.report.page import Provenance, render
 from vilbench.report.table import print_table
+from vilbench.store.export import export_jsonl
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
 from vilbench.types import Problem
@@ -175,6 +176,34 @@ def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Result
     print_table(results, console, plain=plain)
     say(f"report: {path}")
     return results
+
+
+def export(run: Run, folder: Path, number: int | None) -> None:
+    """Writes a run below `folder`: of several samplings the one that the report shows.
+
+    Args:
+        run: The run.
+        folder: Where.
+        number: Which sampling, from 1 in the order of the last use; None takes the last.
+
+    Raises:
+        InputError: There is no such sampling.
+        RunError: The folder cannot be written, or is the run's own.
+    """
+    filled = set(run.solution_keys())
+    pools = [one for one in every_noted(run) if one.sample_key in filled]
+    told = [f"{place}: {one.policy}, key {one.sample_key}" for place, one in enumerate(pools, 1)]
+    if number is not None and number > len(pools):
+        had = "; ".join(told) or "nothing has been sampled yet"
+        raise InputError(f"there is no sampling {number} in the run ({had})", field="--pool")
+    if not pools:
+        export_jsonl(run, folder)
+        return
+    chosen = (number or len(pools)) - 1
+    pool = pools[chosen]
+    export_jsonl(run, folder, key=pool.sample_key, score_keys=pool.score_keys.values())
+    if len(pools) > 1:
+        say(f"sampling {told[chosen]}; --pool takes another of {len(pools)}")
 
 
 def failed_share(run: Run) -> float:

@@ -21,7 +21,7 @@ SCORE: Final = "score"
 
 @dataclass(frozen=True)
 class Stages:
-    """The pools that were sampled last, and the scores of them.
+    """The pools that one sampler drew, one a problem, and the scores of them.
 
     Attributes:
         sample_key: Key of the solutions.
@@ -48,15 +48,30 @@ def note_scoring(run: Run, scorer: str, key: str, sample_key: str) -> None:
 
 
 def noted(run: Run) -> Stages:
-    """What the stages noted.
+    """What was sampled last, and scored of it.
 
     Raises:
         RunError: Nothing has been sampled yet.
     """
-    sampled = list(_notes(run, SAMPLE))
-    if not sampled:
+    found = every_noted(run)
+    if not found:
         raise RunError(f"{run.folder}: nothing has been sampled in this run yet")
-    last = sampled[-1]
+    return found[-1]
+
+
+def every_noted(run: Run) -> list[Stages]:
+    """All that was sampled, what was sampled last at the end.
+
+    There is more than one where a model changed under its name while the run went on.
+    """
+    latest: dict[str, Mapping[str, JsonValue]] = {}
+    for note in _notes(run, SAMPLE):
+        latest.pop(str(note["key"]), None)
+        latest[str(note["key"])] = note
+    return [_stages(run, note) for note in latest.values()]
+
+
+def _stages(run: Run, last: Mapping[str, JsonValue]) -> Stages:
     return Stages(
         sample_key=str(last["key"]),
         n=int(str(last["n"])),

@@ -13,7 +13,7 @@ separators of Unicode split no line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,13 +28,20 @@ from vilbench.types import Image, Problem, Solution, StepScores
 _IMAGES = "images"
 
 
-def export_jsonl(run: Run, folder: Path, *, key: str | None = None) -> None:
+def export_jsonl(
+    run: Run,
+    folder: Path,
+    *,
+    key: str | None = None,
+    score_keys: Collection[str] | None = None,
+) -> None:
     """Write a run's content below `folder`; each file is replaced whole.
 
     Args:
         run: The run, open for reading or writing.
         folder: Where; made with its parents. Not the run's own folder.
         key: Which solutions; may be None where the run has no more than one key.
+        score_keys: Which scores; None takes all.
 
     Raises:
         RunError: `folder` is the run's own, the key is unknown or ambiguous, or two keys
@@ -46,7 +53,7 @@ def export_jsonl(run: Run, folder: Path, *, key: str | None = None) -> None:
         raise RunError(f"{folder}: this is the run itself; export to another folder")
     problems = run.problems()
     solutions = _solutions(run, key)
-    scores = _scores(run)
+    scores = _scores(run, run.score_keys() if score_keys is None else score_keys)
     with storage_errors(folder):
         (folder / _IMAGES).mkdir(parents=True, exist_ok=True)
         names = {
@@ -68,9 +75,9 @@ def _solutions(run: Run, key: str | None) -> list[Solution]:
     return [one for pool in pools for of_problem in pool.values() for one in of_problem]
 
 
-def _scores(run: Run) -> list[StepScores]:
+def _scores(run: Run, keys: Collection[str]) -> list[StepScores]:
     found: dict[tuple[str, str, int], StepScores] = {}
-    for key in run.score_keys():
+    for key in keys:
         for ref, one in run.scores(key).items():
             place = (one.scorer, *ref)
             if place in found:
