@@ -5,7 +5,7 @@ randomness is in `Bootstrap`, whose one set of resamples serves every column, so
 methods are compared on the same resampled problems and a seed gives the same numbers.
 """
 
-from vilbench.metrics.auroc import POOLED_RESAMPLES, Auroc, pooled_auroc, within_auroc
+from vilbench.metrics.auroc import POOLED_RESAMPLES, Auroc, Separation, pooled_auroc, within_auroc
 from vilbench.metrics.bootstrap import LEVEL, Bootstrap, Estimate
 from vilbench.metrics.comparison import (
     Comparison,
@@ -23,6 +23,7 @@ __all__ = [
     "Bootstrap",
     "Comparison",
     "Estimate",
+    "Separation",
     "VerdictCounts",
     "compare",
     "count_verdicts",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vilbench.metrics.bootstrap import Bootstrap, Floats, percentiles
 
@@ -14,6 +14,11 @@ POOLED_RESAMPLES = 500
 """Resamples of `pooled_auroc` over more than a thousand problems."""
 
 _MANY_PROBLEMS = 1000
+
+_BLOCK = 4_000_000
+"""Most running counts in memory at a time."""
+
+Places = NDArray[np.intp]
 
 
 class Auroc(NamedTuple):
@@ -37,11 +42,94 @@ class Auroc(NamedTuple):
     missing: int
 
 
-class _Pool(NamedTuple):
-    """Scores of one problem's right and wrong solutions."""
+class Separation:
+    """How often right solutions outscore wrong ones, for every pair of problems.
 
-    right: Floats
-    wrong: Floats
+    It is computed once and then tells the AUROC of any part of the problems. The things
+    that are scored may as well be steps: whatever has a score and is right or wrong.
+
+    Args:
+        scores: A pool per problem, of any sizes; None is left out.
+        correct: Which of the solutions are right, in the same shape.
+
+    Raises:
+        ValueError: Shapes differ, or a score is NaN or infinite.
+    """
+
+    def __init__(
+        self, scores: Sequence[Sequence[float | None]], correct: Sequence[Sequence[bool]]
+    ) -> None:
+        flat = _flat(scores, correct)
+        size = len(scores)
+        self._rights = np.bincount(flat.owner[flat.good], minlength=size).astype(np.float64)
+        self._wrongs = np.bincount(flat.owner[~flat.good], minlength=size).astype(np.float64)
+        self._missing = flat.missing
+        # Wins of the right solutions of problem `p` over the wrong ones of `q`, `[p, q]`.
+        self._wins = np.outer(self._rights, self._wrongs) - _losses(flat, size)
+
+    def within(self, bootstrap: Bootstrap, places: Places | None = None) -> Auroc:
+        """Mean over problems of the AUROC among the solutions of one problem.
+
+        Problems without a scored right and a scored wrong solution are skipped. A resample
+        averages over the others that it holds.
+
+        Args:
+            bootstrap: Resamples of these problems, the skipped ones included.
+            places: The problems; all by default.
+
+        Raises:
+            ValueError: The bootstrap is not of so many problems.
+        """
+        places = self._places(bootstrap, places)
+        pairs = self._rights[places] * self._wrongs[places]
+        usable = pairs > 0
+        missing = int(self._missing[places].sum())
+        if not usable.any():
+            return Auroc(None, None, None, 0, missing)
+        areas = np.where(usable, self._wins[places, places] / np.maximum(pairs, 1.0), 0.0)
+        held = bootstrap.counts @ usable.astype(np.float64)
+        drawn = (bootstrap.counts @ areas)[held > 0] / held[held > 0]
+        return _auroc(float(areas[usable].mean()), drawn, int(usable.sum()), missing)
+
+    def pooled(self, bootstrap: Bootstrap, places: Places | None = None) -> Auroc:
+        """AUROC among the solutions of all problems together.
+
+        It also rewards telling easy problems from hard ones, which no selection within a
+        problem profits from. A resample is weighed exactly, at the cost of a matrix of
+        problem pairs; over a thousand problems only the first `POOLED_RESAMPLES` resamples
+        are used.
+
+        Args:
+            bootstrap: Resamples of these problems.
+            places: The problems; all by default.
+
+        Raises:
+            ValueError: The bootstrap is not of so many problems.
+        """
+        places = self._places(bootstrap, places)
+        rights, wrongs = self._rights[places], self._wrongs[places]
+        missing = int(self._missing[places].sum())
+        if not rights.any() or not wrongs.any():
+            return Auroc(None, None, None, 0, missing)
+        wins = self._wins[np.ix_(places, places)]
+        counts = bootstrap.counts
+        if bootstrap.n_problems > _MANY_PROBLEMS:
+            counts = counts[:POOLED_RESAMPLES]
+        pairs = (counts @ rights) * (counts @ wrongs)
+        # Half wins of a few thousand solutions are exact in single precision, at half the time.
+        by_problem = counts.astype(np.float32) @ wins.astype(np.float32)
+        won = np.einsum("rp,rp->r", by_problem, counts)
+        value = float(wins.sum() / (rights.sum() * wrongs.sum()))
+        scored = int(((rights + wrongs) > 0).sum())
+        return _auroc(value, won[pairs > 0] / pairs[pairs > 0], scored, missing)
+
+    def _places(self, bootstrap: Bootstrap, places: Places | None) -> Places:
+        chosen = np.arange(len(self._rights)) if places is None else places
+        if bootstrap.n_problems != len(chosen):
+            raise ValueError(
+                f"a bootstrap of {bootstrap.n_problems} problems does not match {len(chosen)}"
+            )
+        return chosen
 
 
 def within_auroc(
@@ -49,32 +137,8 @@ def within_auroc(
     correct: Sequence[Sequence[bool]],
     bootstrap: Bootstrap,
 ) -> Auroc:
-    """Mean over problems of the AUROC among the solutions of one problem.
-
-    Problems without a scored right and a scored wrong solution are skipped. A resample
-    averages over the others that it holds.
-
-    Args:
-        scores: A pool per problem, of any sizes; None is left out.
-        correct: Which of the solutions are right, in the same shape.
-        bootstrap: Resamples of these problems, the skipped ones included.
-
-    Raises:
-        ValueError: Shapes differ, or a score is NaN or infinite.
-    """
-    pools, missing = _pools(scores, correct, bootstrap)
-    usable = np.array([bool(pool.right.size and pool.wrong.size) for pool in pools])
-    if not usable.any():
-        return Auroc(None, None, None, 0, missing)
-    areas = np.array(
-        [
-            _wins(pool.right, pool.wrong).mean() if use else 0.0
-            for pool, use in zip(pools, usable, strict=True)
-        ]
-    )
-    held = bootstrap.counts @ usable.astype(np.float64)
-    drawn = (bootstrap.counts @ areas)[held > 0] / held[held > 0]
-    return _auroc(float(areas[usable].mean()), drawn, int(usable.sum()), missing)
+    """`Separation.within` of these scores."""
+    return Separation(scores, correct).within(bootstrap)
 
 
 def pooled_auroc(
@@ -82,34 +146,8 @@ def pooled_auroc(
     correct: Sequence[Sequence[bool]],
     bootstrap: Bootstrap,
 ) -> Auroc:
-    """AUROC among the solutions of all problems together.
-
-    It also rewards telling easy problems from hard ones, which no selection within a
-    problem profits from. A resample is weighed exactly, at the cost of a matrix of problem
-    pairs; over a thousand problems only the first `POOLED_RESAMPLES` resamples are used.
-
-    Args:
-        scores: A pool per problem, of any sizes; None is left out.
-        correct: Which of the solutions are right, in the same shape.
-        bootstrap: Resamples of these problems.
-
-    Raises:
-        ValueError: Shapes differ, or a score is NaN or infinite.
-    """
-    pools, missing = _pools(scores, correct, bootstrap)
-    rights = np.array([pool.right.size for pool in pools], dtype=np.float64)
-    wrongs = np.array([pool.wrong.size for pool in pools], dtype=np.float64)
-    if not rights.any() or not wrongs.any():
-        return Auroc(None, None, None, 0, missing)
-    wins = _wins_by_problem(pools)
-    counts = bootstrap.counts
-    if bootstrap.n_problems > _MANY_PROBLEMS:
-        counts = counts[:POOLED_RESAMPLES]
-    pairs = (counts @ rights) * (counts @ wrongs)
-    won = ((counts @ wins) * counts).sum(axis=1)
-    value = float(wins.sum() / (rights.sum() * wrongs.sum()))
-    scored = int(((rights + wrongs) > 0).sum())
-    return _auroc(value, won[pairs > 0] / pairs[pairs > 0], scored, missing)
+    """`Separation.pooled` of these scores."""
+    return Separation(scores, correct).pooled(bootstrap)
 
 
 def _auroc(value: float, drawn: Floats, n_problems: int, missing: int) -> Auroc:
@@ -119,49 +157,60 @@ def _auroc(value: float, drawn: Floats, n_problems: int, missing: int) -> Auroc:
     return Auroc(value, float(low), float(high), n_problems, missing)
 
 
-def _pools(
-    scores: Sequence[Sequence[float | None]],
-    correct: Sequence[Sequence[bool]],
-    bootstrap: Bootstrap,
-) -> tuple[list[_Pool], int]:
-    """Right and wrong scores of each problem, and the number of missing ones."""
-    if not len(scores) == len(correct) == bootstrap.n_problems:
+class _Flat(NamedTuple):
+    """All scored solutions, `[M]`, ordered by problem, and the missing ones by problem."""
+
+    values: Floats
+    good: NDArray[np.bool_]
+    owner: Places
+    missing: Places
+
+
+def _flat(scores: Sequence[Sequence[float | None]], correct: Sequence[Sequence[bool]]) -> _Flat:
+    if len(scores) != len(correct):
         raise ValueError(
-            f"{len(scores)} pools of scores, {len(correct)} of verdicts and a bootstrap of "
-            f"{bootstrap.n_problems} problems do not match"
+            f"{len(scores)} problems with scores and {len(correct)} with verdicts do not match"
         )
-    pools = []
-    missing = 0
     for row, (values, good) in enumerate(zip(scores, correct, strict=True)):
         if len(values) != len(good):
             raise ValueError(f"problem {row}: {len(values)} scores for {len(good)} solutions")
-        scored = [(value, ok) for value, ok in zip(values, good, strict=True) if value is not None]
-        missing += len(values) - len(scored)
-        if not all(math.isfinite(value) for value, _ in scored):
-            raise ValueError(f"problem {row}: a score is NaN or infinite")
-        pools.append(
-            _Pool(
-                np.array([value for value, ok in scored if ok], dtype=np.float64),
-                np.array([value for value, ok in scored if not ok], dtype=np.float64),
-            )
-        )
-    return pools, missing
-
-
-def _wins(right: Floats, wrong: Floats) -> Floats:
-    """1 where a right score is above a wrong one, 0.5 where equal: `[rights, wrongs]`."""
-    one, other = right[:, None], wrong[None, :]
-    wins: Floats = (one > other) + 0.5 * (one == other)
-    return wins
-
-
-def _wins_by_problem(pools: Sequence[_Pool]) -> Floats:
-    """Wins of the right solutions of problem `p` over the wrong ones of `q`, `[p, q]`."""
-    wrong = np.concatenate([pool.wrong for pool in pools])
-    owner = np.repeat(np.arange(len(pools)), [pool.wrong.size for pool in pools])
-    return np.stack(
-        [
-            np.bincount(owner, _wins(pool.right, wrong).sum(axis=0), minlength=len(pools))
-            for pool in pools
-        ]
+    sizes = [len(values) for values in scores]
+    owner = np.repeat(np.arange(len(scores)), sizes)
+    given = np.array([v is not None for values in scores for v in values], dtype=np.bool_)
+    every = np.array(
+        [0.0 if v is None else v for values in scores for v in values], dtype=np.float64
     )
+    if not np.isfinite(every).all():
+        row = owner[~np.isfinite(every)][0]
+        raise ValueError(f"problem {row}: a score is NaN or infinite")
+    right = np.array([ok for good in correct for ok in good], dtype=np.bool_)
+    missing = np.bincount(owner[~given], minlength=len(scores))
+    return _Flat(every[given], right[given], owner[given], missing)
+
+
+def _losses(flat: _Flat, size: int) -> Floats:
+    """Losses of the right solutions of problem `p` to the wrong ones of `q`, `[p, q]`.
+
+    For every wrong score the right ones below it are counted by problem, from running
+    counts over the sorted right scores; a block of problems at a time.
+    """
+    losses = np.zeros((size, size))
+    order = np.argsort(flat.values[flat.good], kind="stable")
+    right = flat.values[flat.good][order]
+    right_owner = flat.owner[flat.good][order]
+    wrong, wrong_owner = flat.values[~flat.good], flat.owner[~flat.good]
+    if not right.size or not wrong.size:
+        return losses
+    below = np.searchsorted(right, wrong, side="left")
+    not_above = np.searchsorted(right, wrong, side="right")
+    owners, starts = np.unique(wrong_owner, return_index=True)
+    width = max(1, _BLOCK // (max(right.size, wrong.size) + 1))
+    for start in range(0, size, width):
+        stop = min(size, start + width)
+        mine = (right_owner >= start) & (right_owner < stop)
+        counts = np.zeros((right.size + 1, stop - start), dtype=np.int32)
+        counts[np.flatnonzero(mine) + 1, right_owner[mine] - start] = 1
+        np.cumsum(counts, axis=0, out=counts)
+        beaten = counts[below] + counts[not_above]
+        losses[start:stop, owners] = 0.5 * np.add.reduceat(beaten, starts, axis=0).T
+    return losses

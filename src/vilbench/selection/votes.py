@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -25,6 +25,9 @@ Answers = Sequence[Sequence[str | None]]
 
 MAX_POOL = 1000
 """Largest pool of `majority`: C(1000, 500) is still a float."""
+
+_TOGETHER = 64
+"""Pools whose votes are counted together: their arrays stay in the cache."""
 
 _TIED = 1e-9
 """Weighted votes this near to the best, relatively, are equal to it."""
@@ -98,17 +101,13 @@ def weighted_majority(
         raise ValueError(f"pool {row}, solution {column}: a vote cannot weigh {votes[row, column]}")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    ballots = [
-        _ballot(said, graded, weight)
-        for said, graded, weight in zip(answers, right, votes, strict=True)
-    ]
     problems, size = right.shape
     ranks = np.argsort(np.random.default_rng(seed).random((draws, size)), axis=1)
-    rows = np.empty((4, problems, size))
-    for k in range(1, size + 1):
-        chosen = _subsets(k, ranks)
-        for at, ballot in enumerate(ballots):
-            rows[:, at, k - 1] = _tally(chosen, ballot)
+    subsets = [_subsets(k, ranks) for k in range(1, size + 1)]
+    rows = np.zeros((4, problems, size))
+    for ballots in _ballots(answers, right, votes):
+        for k, chosen in enumerate(subsets, 1):
+            rows[:, ballots.places, k - 1] = _tally(chosen, ballots)
     return curve(*rows)
 
 
@@ -168,23 +167,45 @@ def _times(counts: Floats, polynomial: Sequence[float]) -> Floats:
     return result
 
 
-class _Ballot(NamedTuple):
-    """Votes of one pool: `weights` and `cast`, both `[N, classes]`, and `shares` of right."""
+class _Ballots(NamedTuple):
+    """Votes of the pools that have equally many classes of answers.
 
-    weights: Floats
+    Attributes:
+        places: Which pools, `[G]`.
+        cast: Votes, 0 or 1, `[G, N, classes]`.
+        weights: Their weights, in the same shape.
+        shares: Shares of right ones in the classes, `[G, classes]`.
+    """
+
+    places: NDArray[np.intp]
     cast: Floats
+    weights: Floats
     shares: Floats
 
 
-def _ballot(answers: Sequence[str | None], right: Bools, weights: Floats) -> _Ballot:
-    names = list(dict.fromkeys(answer for answer in answers if answer is not None))
-    column = {name: at for at, name in enumerate(names)}
-    cast = np.zeros((len(answers), len(names)))
-    for row, answer in enumerate(answers):
-        if answer is not None:
-            cast[row, column[answer]] = 1.0
-    shares = np.array([group.share for group in _classes(answers, right)])
-    return _Ballot(cast * weights[:, None], cast, shares)
+def _ballots(answers: Answers, right: Bools, weights: Floats) -> Iterator[_Ballots]:
+    """The pools, those of equally many classes together and not too many at once.
+
+    A pool without any answer is left out: whatever is chosen from it is wrong.
+    """
+    classes = [list(dict.fromkeys(one for one in said if one is not None)) for said in answers]
+    for size in sorted({len(names) for names in classes} - {0}):
+        places = [place for place, names in enumerate(classes) if len(names) == size]
+        for start in range(0, len(places), _TOGETHER):
+            chosen = places[start : start + _TOGETHER]
+            cast = np.zeros((len(chosen), right.shape[1], size))
+            for at, place in enumerate(chosen):
+                column = {name: number for number, name in enumerate(classes[place])}
+                for row, answer in enumerate(answers[place]):
+                    if answer is not None:
+                        cast[at, row, column[answer]] = 1.0
+            shares = [
+                [group.share for group in _classes(answers[place], right[place])]
+                for place in chosen
+            ]
+            yield _Ballots(
+                np.array(chosen), cast, cast * weights[chosen][:, :, None], np.array(shares)
+            )
 
 
 def _subsets(k: int, ranks: NDArray[np.intp]) -> Floats:
@@ -202,22 +223,23 @@ def _subsets(k: int, ranks: NDArray[np.intp]) -> Floats:
     return chosen
 
 
-def _tally(chosen: Floats, ballot: _Ballot) -> tuple[float, float, float, float]:
-    """Mean over the subsets of accuracy, its bounds, and ties."""
-    if ballot.shares.size == 0:
-        return 0.0, 0.0, 0.0, 0.0
-    present = chosen @ ballot.cast > 0
-    votes = np.where(present, chosen @ ballot.weights, -np.inf)
-    best = votes.max(axis=1, keepdims=True)
+def _tally(chosen: Floats, ballots: _Ballots) -> Floats:
+    """Mean over the subsets of accuracy, its bounds, and ties, `[4, G]`."""
+    # [G, draws, classes]; a class without a vote cannot win, whatever it would weigh.
+    present = chosen @ ballots.cast > 0
+    votes = np.where(present, chosen @ ballots.weights, -np.inf)
+    best = votes.max(axis=2, keepdims=True)
     top = present & (votes >= best - _TIED * np.abs(best))
-    winners = top.sum(axis=1)
+    winners = top.sum(axis=2)
+    right = (top @ ballots.shares[:, :, None])[:, :, 0]
     answered = winners > 0
-    accuracy = (top @ ballot.shares)[answered] / winners[answered]
-    lowest = answered & ~(top & (ballot.shares < 1)).any(axis=1)
-    highest = (top & (ballot.shares > 0)).any(axis=1)
-    return (
-        float(accuracy.sum() / len(chosen)),
-        float(lowest.mean()),
-        float(highest.mean()),
-        float((winners > 1).mean()),
+    accuracy = np.divide(right, winners, out=np.zeros_like(right), where=answered)
+    some_right, some_wrong = ballots.shares > 0, ballots.shares < 1
+    return np.stack(
+        [
+            accuracy.mean(axis=1),
+            (answered & ~(top & some_wrong[:, None]).any(axis=2)).mean(axis=1),
+            (top & some_right[:, None]).any(axis=2).mean(axis=1),
+            (winners > 1).mean(axis=1),
+        ]
     )
