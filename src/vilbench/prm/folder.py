@@ -166,7 +166,7 @@ def untrained(
     folder: Path,
     seed: int = 0,
     *,
-    format: StepFormat,  # noqa: A002 - the recipe's word
+    format: StepFormat = FORMATS["steps"],  # noqa: A002 - the recipe's word
     device: str = "auto",
     dtype: Dtype = "auto",
     name: str | None = None,

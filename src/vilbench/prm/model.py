@@ -46,8 +46,11 @@ class RewardModel(torch.nn.Module):
         super().__init__()
         self.backbone = backbone
         width = hidden_size(backbone.config)
-        # On the CPU, so that a seed gives the same head on every machine.
-        self.score = torch.nn.Linear(width, 1, bias=bias, dtype=torch.float32, device="cpu")
+        # On the CPU, so that a seed gives the same head on every machine; without the layer's
+        # own beginning, which would draw from the random stream that all share.
+        self.score: torch.nn.Linear = torch.nn.utils.skip_init(
+            torch.nn.Linear, width, 1, bias=bias, dtype=torch.float32, device="cpu"
+        )
         with torch.no_grad():
             generator = torch.Generator().manual_seed(seed)
             self.score.weight.normal_(0.0, spread, generator=generator)
