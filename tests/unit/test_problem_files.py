@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vilbench.errors import ImageError, InputError, ProblemError
+from vilbench.images import Decoded, decode
 from vilbench.problems.files import load_jsonl
 from vilbench.problems.sets import ProblemSet
 
@@ -429,3 +430,28 @@ def test_long_values_are_quick(tmp_path: Path, row: dict[str, Any]) -> None:
     start = time.process_time()
     load_jsonl(path)
     assert time.process_time() - start < 1
+
+
+def test_a_limit_stops_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.png")
+    read: list[int] = []
+
+    def counted(data: bytes) -> Decoded:
+        read.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr("vilbench.problems.files.decode", counted)
+    good = {"question": "?", "answer": "1", "image": "a.png"}
+    bad = {"question": "?", "image": "a.png"}
+    path = written(tmp_path, good, bad, good, good, bad)
+    found = load_jsonl(path, limit=2)
+    assert [one.id for one in found.problems] == ["own-1", "own-3"]
+    assert [error.row for error in found.rejected] == [2]
+    assert len(read) == 3
+    assert found.notes == (
+        f"{path}: the rows from 4 on were not looked at; there are 2 problems before them",
+    )
+    whole = load_jsonl(path, limit=3)
+    assert [error.row for error in whole.rejected] == [2]
+    assert "rows from 5 on" in whole.notes[0]
+    assert load_jsonl(written(tmp_path, good, good), limit=2).notes == ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -47,8 +46,7 @@ def load_problems(recipe: Recipe) -> ProblemSet:
         )
     from vilbench.problems.files import load_jsonl
 
-    loaded = load_jsonl(Path(problems.source))
-    return dataclasses.replace(loaded, problems=loaded.problems[: problems.limit])
+    return load_jsonl(Path(problems.source), limit=problems.limit)
 
 
 def plan(recipe: Recipe) -> Plan:

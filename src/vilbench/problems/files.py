@@ -42,13 +42,15 @@ _NAMED_REJECTIONS = 3
 _LONGEST_PATH = 4096
 
 
-def load_jsonl(path: Path, *, source: str | None = None) -> ProblemSet:
+def load_jsonl(path: Path, *, source: str | None = None, limit: int | None = None) -> ProblemSet:
     """The problems of a JSONL file; every image is decoded once to know that it is sound.
 
     Args:
         path: The file.
         source: Name of the set, and the source of rows that name none; the file's stem
             where None.
+        limit: Most problems; rows after the last of them are not looked at, and a note
+            says so. None takes all.
 
     Raises:
         InputError: The file is missing, unreadable, empty, or has no usable row.
@@ -62,6 +64,12 @@ def load_jsonl(path: Path, *, source: str | None = None) -> ProblemSet:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        if limit is not None and len(loading.problems) >= limit:
+            loading.notes.append(
+                f"{path}: the rows from {number} on were not looked at; "
+                f"there are {limit} problems before them"
+            )
+            break
         try:
             loading.add(number, line, torn=number == len(lines))
         except (ProblemError, ImageError) as error:
