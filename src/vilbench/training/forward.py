@@ -1,0 +1,55 @@
+"""Hidden states of a batch with gradients: images in their places, then the text decoder.
+
+The parts of the model are driven as `backbone.Backbone` does for scoring. There is no language
+model head here: losses take it at the few places where they need it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vilbench.training.batch import Batch
+
+_PATCHED = {"pixel_values", "image_grid_thw"}
+"""Image inputs that may be joined over sets of images."""
+
+
+def hidden_states(model: Any, batch: Batch, *, frozen_vision: bool = False) -> Tensor:
+    """Last hidden states `[B * T, W]`.
+
+    Args:
+        model: An image-text-to-text model of transformers.
+        batch: On the model's device.
+        frozen_vision: No gradient goes into the vision tower.
+    """
+    embedded: Tensor = model.get_input_embeddings()(batch.ids)
+    rows, length, width = embedded.shape
+    if batch.pixels:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen_vision):
+            features = image_features(model, batch).to(embedded.dtype)
+        flat = embedded.reshape(rows * length, width)
+        embedded = flat.index_copy(0, batch.image_places, features[batch.image_features])
+        embedded = embedded.view(rows, length, width)
+    positions = batch.positions
+    hidden: Tensor = model.get_decoder()(
+        inputs_embeds=embedded,
+        position_ids=positions if len(positions) > 1 else positions[0],
+        attention_mask=batch.mask(),
+        use_cache=False,
+    ).last_hidden_state
+    return hidden.reshape(rows * length, width)
+
+
+def image_features(model: Any, batch: Batch) -> Tensor:
+    """Features `[F, W]` of all images of a batch, each computed once."""
+    inputs: list[dict[str, Tensor]] = [dict(pixels) for pixels in batch.pixels]
+    if all(one.keys() == _PATCHED for one in inputs):
+        inputs = [{name: torch.cat([one[name] for one in inputs]) for name in _PATCHED}]
+    parts: list[Tensor] = []
+    for one in inputs:
+        output = model.get_image_features(**one, return_dict=True).pooler_output
+        parts += [output] if isinstance(output, Tensor) else list(output)
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])

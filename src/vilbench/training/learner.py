@@ -1,0 +1,41 @@
+"""The module that is trained: a reward model with its loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vilbench.training.batch import Batch
+from vilbench.training.forward import hidden_states
+from vilbench.training.loss import Objective, Sums
+
+
+class Learner(torch.nn.Module):
+    """From a batch to its summed losses; what is wrapped for several processes.
+
+    Args:
+        reward: A `prm.model.RewardModel`.
+        objective: The loss.
+        frozen_vision: No gradient goes into the vision tower.
+    """
+
+    def __init__(self, reward: Any, objective: Objective, *, frozen_vision: bool = False) -> None:
+        super().__init__()
+        self.reward = reward
+        self.objective = objective
+        self.frozen_vision = frozen_vision
+
+    def forward(self, batch: Batch) -> Sums:
+        """Summed losses of a batch."""
+        model = self.reward.backbone
+        hidden = hidden_states(model, batch, frozen_vision=self.frozen_vision)
+        marks = batch.marks.places if self.objective.wants_marks else batch.marks.places[:0]
+        count = len(batch.ends.places)
+        places = torch.cat([batch.ends.places, marks])
+        scores: Tensor = self.reward.logits(hidden[places])
+        logits = None
+        if self.objective.wants_language:
+            logits = model.get_output_embeddings()(hidden[batch.language.places]).float()
+        return self.objective.sums(scores[:count], scores[count:], logits, batch)

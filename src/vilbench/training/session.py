@@ -1,0 +1,363 @@
+"""One training from a recipe to a folder with a reward model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+
+from vilbench import __version__
+from vilbench.backbone.model import Backbone
+from vilbench.backbone.tokens import PromptEncoder
+from vilbench.backbone.vision import batched_vision
+from vilbench.embedded import PREFIX, model_folder
+from vilbench.prm import folder as prm_folder
+from vilbench.prm.folder import LoadedPrm
+from vilbench.steps import FORMATS
+from vilbench.training import state
+from vilbench.training.batch import Collator
+from vilbench.training.data import TrainingSet, load
+from vilbench.training.encoding import Encoding
+from vilbench.training.journal import Journal
+from vilbench.training.learner import Learner
+from vilbench.training.loss import Objective
+from vilbench.training.order import Order
+from vilbench.training.parameters import choose, merged
+from vilbench.training.recipe import TrainRecipe
+from vilbench.training.rows import TrainingRow
+from vilbench.training.trainer import Material, RewardTrainer
+from vilbench.types import InputError, Record, RunMismatchError
+
+MANIFEST = "training.json"
+RESULT = "prm"
+"""Folder of the reward model, below that of the training."""
+
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "numpy", "pillow")
+
+
+class TrainManifest(Record):
+    """What a training was made of.
+
+    Attributes:
+        recipe: The whole of it.
+        fingerprint: SHA-256 over what changes the outcome: recipe, data, order, backbone.
+        data: SHA-256 of each file with its images.
+        order: SHA-256 of the order of the data.
+        backbone: Fingerprint of the model that it began with.
+        rows: Rows learnt from.
+        dev_rows: Rows selected by.
+        groups: Rows of siblings.
+        rejected: Rows that were set aside, and why.
+        processes: That share the work.
+        versions: Of the packages.
+    """
+
+    schema_version: int = 1
+    recipe: Mapping[str, JsonValue]
+    fingerprint: str
+    data: Mapping[str, str]
+    order: str
+    backbone: str
+    rows: int
+    dev_rows: int
+    groups: int
+    rejected: tuple[str, ...]
+    processes: int
+    versions: Mapping[str, str]
+
+
+class Outcome(NamedTuple):
+    """A training that is done.
+
+    Attributes:
+        folder: Of the reward model.
+        steps: Updates.
+        best_step: The one whose weights were kept.
+        rejected: Rows that were set aside.
+    """
+
+    folder: Path
+    steps: int
+    best_step: int
+    rejected: tuple[InputError, ...]
+
+
+def train(
+    recipe: TrainRecipe,
+    out: Path,
+    *,
+    fresh: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Trains, or goes on with a training, and writes the reward model.
+
+    Args:
+        recipe: What to do.
+        out: Folder of the training.
+        fresh: Start over instead of going on.
+        say: Takes lines for the user.
+
+    Raises:
+        InputError: A row, an image or the checkpoint cannot be used; before any step.
+        RunMismatchError: The folder holds the training of another recipe.
+    """
+    _quiet()
+    train_set, dev_set = _read(recipe)
+    rows, dev_rows = _split(train_set, dev_set, recipe)
+    for one in (train_set, dev_set):
+        for error in one.rejected[:5] if one else ():
+            say(f"set aside: {error}")
+    # The tensors of a new head come from its own seed; this one is for dropout and the like.
+    torch.manual_seed(recipe.seed)
+    loaded = _load(recipe)
+    with batched_vision():
+        return _train(recipe, out, fresh, say, loaded, (train_set, dev_set), rows, dev_rows)
+
+
+def _train(
+    recipe: TrainRecipe,
+    out: Path,
+    fresh: bool,
+    say: Callable[[str], None],
+    loaded: LoadedPrm,
+    sets: tuple[TrainingSet, TrainingSet | None],
+    rows: Sequence[TrainingRow],
+    dev_rows: Sequence[TrainingRow],
+) -> Outcome:
+    material = _material(recipe, loaded, rows, dev_rows)
+    manifest = _manifest(recipe, material, sets, rows, dev_rows, loaded)
+    first = _rank() == 0
+    if first:
+        _open(out, manifest, fresh=fresh)
+    objective = Objective(recipe.loss, recipe.span)
+    learner = Learner(loaded.model, objective, frozen_vision=recipe.freeze_vision)
+    choose(learner, recipe)
+    found = state.checkpoints(out / "checkpoints")
+    step = state.step_of(found[-1]) if found else 0
+    journal = Journal(out, step, say) if first else None
+    trainer = RewardTrainer(
+        learner, recipe, material, out, journal.log if journal else lambda step, figures: None
+    )
+    say(
+        f"{len(rows)} solutions in {len(material.train)} rows of siblings, "
+        f"{len(material.order)} batches, from step {step}"
+    )
+    trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
+    if journal:
+        journal.close()
+    best = trainer.best.step if trainer.best else trainer.state.global_step
+    if trainer.best:
+        state.read_weights(out / "best", trainer.model)
+    if first:
+        config = loaded.config.model_copy(update={"training": manifest.fingerprint})
+        partial = out / f"{RESULT}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        prm_folder.save(
+            merged(learner.reward),
+            loaded.processor,
+            config,
+            partial,
+            dtype=torch.bfloat16 if recipe.store == "bfloat16" else None,
+        )
+        shutil.rmtree(out / RESULT, ignore_errors=True)
+        partial.replace(out / RESULT)
+    rejected = tuple(error for one in sets if one for error in one.rejected)
+    return Outcome(out / RESULT, trainer.state.global_step, best, rejected)
+
+
+def _read(recipe: TrainRecipe) -> tuple[TrainingSet, TrainingSet | None]:
+    data = recipe.data
+
+    def read(file: str) -> TrainingSet:
+        return load(Path(file), recipe.span, most_bad=data.max_bad, limit=data.limit)
+
+    return read(data.train), read(data.dev) if data.dev else None
+
+
+def _split(
+    train_set: TrainingSet, dev_set: TrainingSet | None, recipe: TrainRecipe
+) -> tuple[tuple[TrainingRow, ...], tuple[TrainingRow, ...]]:
+    """Rows to learn from and to select by; groups stay whole."""
+    rows = train_set.rows
+    if dev_set is not None:
+        return rows, dev_set.rows
+    if not recipe.data.dev_share:
+        return rows, ()
+    groups = list(dict.fromkeys(row.group for row in rows))
+    rng = np.random.default_rng([recipe.seed, 1])
+    count = max(1, round(recipe.data.dev_share * len(groups)))
+    held = {groups[k] for k in rng.permutation(len(groups))[:count].tolist()}
+    if len(held) == len(groups):
+        raise InputError("nothing is left to learn from", field="data.dev_share")
+    return (
+        tuple(row for row in rows if row.group not in held),
+        tuple(row for row in rows if row.group in held),
+    )
+
+
+def _load(recipe: TrainRecipe) -> LoadedPrm:
+    """The reward model to begin with, in float32."""
+    folder = model_folder(recipe.model)
+    if (folder / prm_folder.NAME).is_file():
+        return prm_folder.load(folder, dtype="float32")
+    return prm_folder.untrained(
+        folder,
+        recipe.head_seed,
+        format=FORMATS[recipe.format],
+        dtype="float32",
+        name=recipe.model if recipe.model.startswith(PREFIX) else None,
+        step_token=recipe.step_token,
+        value_range=recipe.value_range,
+        activation="sigmoid" if recipe.loss.kind == "bce" else "identity",
+        bias=recipe.head_bias,
+        max_tokens=recipe.max_tokens,
+        overflow=recipe.overflow,
+    )
+
+
+def _material(
+    recipe: TrainRecipe,
+    loaded: LoadedPrm,
+    rows: Sequence[TrainingRow],
+    dev_rows: Sequence[TrainingRow],
+) -> Material:
+    encoder = PromptEncoder(loaded.processor)
+    backbone = Backbone(loaded.model.backbone)
+    encoding = Encoding(
+        encoder, loaded.encoder(encoder), backbone, recipe.loss, recipe.span, recipe.batch.siblings
+    )
+    train = encoding.encode(rows)
+    dev = encoding.encode(dev_rows)
+    order = Order(
+        train,
+        recipe.batch,
+        epochs=recipe.epochs,
+        seed=recipe.seed,
+        processes=_world(),
+        steps=recipe.steps,
+    )
+    collator = Collator(
+        encoder,
+        backbone.image_id,
+        loaded.processor.tokenizer.pad_token_id or 0,
+        together=recipe.batch.layout == "siblings",
+    )
+    dev_order = Order(dev, recipe.batch, epochs=1, seed=0) if dev else None
+    return Material(train, order, tuple(dev_rows), dev, dev_order, collator)
+
+
+def _manifest(
+    recipe: TrainRecipe,
+    material: Material,
+    sets: tuple[TrainingSet, TrainingSet | None],
+    rows: Sequence[TrainingRow],
+    dev_rows: Sequence[TrainingRow],
+    loaded: LoadedPrm,
+) -> TrainManifest:
+    named = zip(("train", "dev"), sets, strict=True)
+    data = {name: one.digest for name, one in named if one is not None}
+    order = material.order.digest()
+    backbone = loaded.fingerprint
+    parts: Mapping[str, Any] = {
+        "recipe": recipe.identity(),
+        "data": data,
+        "order": order,
+        "backbone": backbone,
+    }
+    fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return TrainManifest(
+        recipe=recipe.model_dump(mode="json"),
+        fingerprint=fingerprint,
+        data=data,
+        order=order,
+        backbone=backbone,
+        rows=len(rows),
+        dev_rows=len(dev_rows),
+        groups=len(material.train),
+        rejected=tuple(str(error) for one in sets if one for error in one.rejected),
+        processes=_world(),
+        versions=_versions(),
+    )
+
+
+def _open(out: Path, manifest: TrainManifest, *, fresh: bool) -> None:
+    path = out / MANIFEST
+    if fresh:
+        for name in ("checkpoints", "best", RESULT, "tensorboard"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        for name in (MANIFEST, "log.jsonl"):
+            (out / name).unlink(missing_ok=True)
+    elif path.exists():
+        try:
+            known = TrainManifest.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"cannot be read: {error}", file=path) from error
+        if known.fingerprint != manifest.fingerprint:
+            raise RunMismatchError(
+                f"{out}: this is the training of another recipe or of other data; start over "
+                "with --fresh, or choose another --out",
+                _differences(known, manifest),
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _differences(known: TrainManifest, new: TrainManifest) -> list[str]:
+    """Lines such as `optimizer.learning_rate: 1e-05 -> 0.001`."""
+    lines = []
+    before, after = (_flat(one.model_dump(mode="json")) for one in (known, new))
+    for key in sorted(before.keys() | after.keys()):
+        skipped = key.startswith(("versions", "rejected", "fingerprint"))
+        if not skipped and before.get(key) != after.get(key):
+            lines.append(f"{key.removeprefix('recipe.')}: {before.get(key)} -> {after.get(key)}")
+    return lines
+
+
+def _flat(data: Any, place: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {place: data}
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        found |= _flat(value, f"{place}.{key}" if place else str(key))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"vilbench": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _quiet() -> None:
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    if not torch.cuda.is_available():
+        # Numbers near zero are slow on processors, and zero is as good.
+        torch.set_flush_denormal(True)
+
+
+def _rank() -> int:
+    from accelerate import PartialState
+
+    return int(PartialState(cpu=not torch.cuda.is_available()).process_index)
+
+
+def _world() -> int:
+    from accelerate import PartialState
+
+    return int(PartialState(cpu=not torch.cuda.is_available()).num_processes)
