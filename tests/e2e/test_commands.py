@@ -1,4 +1,7 @@
-"""The commands as a user runs them, on the shipped `embedded:small` and few problems."""
+"""The commands as processes, on the shipped `embedded:small`: kills, signals, whole runs.
+
+What a command says and refuses is tested within one process, in `tests/unit/test_cli.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from vilbench.problems.files import load_jsonl
-from vilbench.testing import tiny_png
 
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
 
@@ -162,80 +164,3 @@ def test_export_reads_back(whole: Path, tmp_path: Path) -> None:
     assert {json.loads(line)["scorer"] for line in scores} == {
         *("judge-orm", "judge-prm", "likelihood")
     }
-
-
-def test_another_recipe_on_the_same_folder(recipe: Path, whole: Path) -> None:
-    refused = vilbench("run", recipe, "--out", whole, "-n", 5, code=2)
-    assert "sample.n: 4 -> 5" in refused.stderr
-    assert "--fresh" in refused.stderr
-    assert "Traceback" not in refused.stderr
-
-
-def test_a_folder_that_is_no_run(recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    vilbench("run", recipe, "--out", tmp_path, "--fresh", code=2)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
-
-
-def test_wrong_recipe(tmp_path: Path) -> None:
-    path = tmp_path / "wrong.yaml"
-    path.write_text(RECIPE.replace("  n: 4", "  samples: 4"))
-    refused = vilbench("run", path, "--out", tmp_path / "run", code=2)
-    assert "wrong.yaml, row 6, field 'sample.samples'" in refused.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_missing_model_leaves_no_folder(recipe: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    refused = vilbench("run", recipe, "--out", out, "--engine", "embedded:huge", code=2)
-    assert "embedded:small" in refused.stderr
-    assert not out.exists()
-
-
-def test_bad_rows_are_set_aside_and_told(recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "good.png").write_bytes(tiny_png("red", (64, 64)))
-    (tmp_path / "one.png").write_bytes(tiny_png("red", (1, 1)))
-    (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "torn.png").write_bytes(tiny_png("red", (64, 64))[:60])
-    lines = [
-        {"id": "a", "question": "What colour?", "image": "good.png", "answer": "red"},
-        {"id": "b", "question": "What colour?", "image": "none.png", "answer": "red"},
-        {"id": "c", "question": "What colour?", "image": "one.png", "answer": "red"},
-        {"id": "d", "question": "What colour?", "image": "empty.png", "answer": "red"},
-        {"id": "e", "question": "What colour?", "image": "torn.png", "answer": "red"},
-        {"id": "f", "question": "What colour?", "image": "good.png"},
-        {"id": "a", "question": "Again?", "image": "good.png", "answer": "red"},
-        {"id": "g", "question": "Which?", "choices": ["x", "y"], "answer": "z"},
-    ]
-    data = tmp_path / "mine.jsonl"
-    data.write_text("\n".join(map(json.dumps, lines)) + "\n")
-    out = tmp_path / "run"
-    told = vilbench("run", recipe, "--problems", data, "--out", out, code=1).stdout
-    for row, field in ((2, "image"), (3, "image"), (4, "image"), (5, "image"), (6, "answer")):
-        assert re.search(rf"mine\.jsonl, row {row}, field '{field}", told), (row, told)
-    assert re.search(r"row 7, field 'id'", told)
-    assert re.search(r"row 8, field 'answer'", told)
-    results = json.loads((out / "results.json").read_text())
-    assert results["n_problems"] == 1
-    assert len(results["rejected"]) == 7
-    data.write_text(json.dumps(lines[5]) + "\n")
-    vilbench("run", recipe, "--problems", data, "--out", tmp_path / "no", code=2)
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["problems", "list"]])
-def test_light_commands_load_no_torch(arguments: list[str]) -> None:
-    program = (
-        "import sys; import vilbench; from vilbench.cli import main\n"
-        f"sys.argv = ['vilbench', *{arguments!r}]\n"
-        "try: main()\n"
-        "except SystemExit as stop: assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'transformers', 'scipy', 'jinja2'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
-
-
-def test_problems_show(tmp_path: Path) -> None:
-    told = vilbench("problems", "show", "puzzles:dev", "--limit", 9, "--images", tmp_path).stdout
-    assert told.count("answer: ") == 9
-    assert len(list(tmp_path.glob("*.png"))) == 9

@@ -106,6 +106,7 @@ def test_a_run_and_what_it_leaves(vilbench: Vilbench, recipe: Path, tmp_path: Pa
     assert (out / "results.json").read_bytes() == first
     other = vilbench("run", recipe, "--out", out, "--seed", 5, code=2)
     assert "run seed: 0 -> 5" in other.err
+    assert "--fresh" in other.err
     assert results(out).seed == 0
     vilbench("run", recipe, "--out", out, "--seed", 5, "--fresh")
     assert results(out).seed == 5
@@ -385,9 +386,13 @@ def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> No
     said = vilbench("problems", "show", data, "--limit", 1, "--images", tmp_path / "images").out
     assert "  A. red\n  B. blue\n  answer: A\n" in said
     assert said.count("answer: ") == 1
-    assert "row 3, field 'image'" in said
+    assert "the rows from 2 on were not looked at" in said
+    assert "row 3, field 'image'" in vilbench("problems", "show", data).out
     (image,) = (tmp_path / "images").iterdir()
     assert image.read_bytes() == (tmp_path / "good.png").read_bytes()
+    drawn = ("problems", "show", "puzzles:dev", "--limit", 9, "--images", tmp_path / "drawn")
+    assert vilbench(*drawn).out.count("answer: ") == 9
+    assert len(list((tmp_path / "drawn").iterdir())) == 9
     told = vilbench("problems", "show", data, "--images", data, code=2)
     assert f"{data}: File exists" in told.err
 
