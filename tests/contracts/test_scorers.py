@@ -10,8 +10,11 @@ import pytest
 from vilbench.embedded import model_folder
 from vilbench.engines.local import LocalEngine
 from vilbench.errors import EngineError
+from vilbench.prm.folder import untrained
+from vilbench.prm.scoring import PrmScoring
 from vilbench.scorers.judge import PROMPTS, JudgeScorer
 from vilbench.scorers.likelihood import LikelihoodScorer
+from vilbench.scorers.prm import PrmScorer
 from vilbench.steps import FORMATS
 from vilbench.testing import (
     ScriptedEngine,
@@ -50,7 +53,16 @@ def table() -> TableScorer:
     return TableScorer("table", "step", values)
 
 
-KINDS = ("table", "judge-orm", "judge-prm", "likelihood", "local judge", "local likelihood")
+def prm(seed: int = 0) -> PrmScorer:
+    folder = model_folder("embedded:small")
+    loaded = untrained(folder, seed, format=FORMATS["steps-brief"], device="cpu")
+    return PrmScorer(PrmScoring(loaded), loaded.fingerprint)
+
+
+KINDS = (
+    *("table", "judge-orm", "judge-prm", "likelihood", "prm"),
+    *("local judge", "local likelihood"),
+)
 
 
 @pytest.fixture(params=KINDS)
@@ -63,6 +75,8 @@ async def scorer(request: pytest.FixtureRequest) -> AsyncIterator[StepScorer]:
         yield JudgeScorer(scripted(), "step", PROMPTS["rubric"])
     elif request.param == "likelihood":
         yield LikelihoodScorer(scripted(), FORMATS["steps"])
+    elif request.param == "prm":
+        yield prm()
     else:
         async with LocalEngine(model_folder("embedded:small")) as engine:
             if request.param == "local judge":
@@ -145,5 +159,7 @@ def test_fingerprints_tell_settings_apart() -> None:
         JudgeScorer(engine, "step", PROMPTS["brief"]),
         JudgeScorer(engine, "step", PROMPTS["brief"], expectation=False),
         JudgeScorer(other, "step", PROMPTS["brief"], expectation=False),
+        prm(),
+        prm(seed=1),
     ]
     assert len({scorer.fingerprint for scorer in made}) == len(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from vilbench import config
 from vilbench.config import building
+from vilbench.embedded import model_folder
 from vilbench.errors import CheckpointError, InputError, RecipeError
 from vilbench.testing import ScriptedEngine
 
@@ -254,8 +256,79 @@ def test_anchors_and_merges_of_yaml_are_fine() -> None:
     )
     text = text.replace("engine: {kind: local, model: folder}", "engine: {<<: *e, dtype: float32}")
     recipe = config.parse_text(text, "mine.yaml")
-    assert [scorer.engine.dtype for scorer in recipe.scorers] == ["float32", "float32"]
+    dtypes = [scorer.model_dump()["engine"]["dtype"] for scorer in recipe.scorers]
+    assert dtypes == ["float32", "float32"]
     assert recipe.models() == ("f",)
+
+
+PRM = """\
+name: mine
+problems: {source: puzzles, split: dev, limit: 3}
+sample: {engine: {model: "embedded:small"}, n: 2}
+scorers:
+  - {kind: prm, model: FOLDER}
+  - {kind: prm, name: prm-untrained, model: "embedded:small", untrained: true, format: steps-brief}
+"""
+
+
+def prm_recipe(tmp_path: Path, text: str, model: Path | str = "folder") -> config.Recipe:
+    path = tmp_path / "prm.yaml"
+    path.write_text(text.replace("FOLDER", json.dumps(str(model))))
+    return config.load(str(path))
+
+
+def test_reward_models_in_a_recipe(tmp_path: Path) -> None:
+    recipe = prm_recipe(tmp_path, PRM)
+    assert recipe.models() == ("embedded:small", "folder")
+    prm, untrained = config.plan(recipe).scorers
+    rows = ("mean", "min", "product", *(f"last-{n}" for n in range(1, 7)))
+    assert [method.name for method in prm.methods()] == [f"prm/{row}" for row in rows]
+    assert untrained.name == "prm-untrained"
+    assert prm.scale is not None
+    assert [prm.scale.unit(value) for value in (-0.2, 0.25, 1.5, None)] == [0, 0.25, 1, None]
+    identity = recipe.identity()["scorers"]
+    assert isinstance(identity, list)
+    assert isinstance(identity[0], dict)
+    assert not {"device", "way", "max_batch_tokens"} & identity[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("head_seed: 1", "untrained model alone"),
+        ("format: steps", "untrained model alone"),
+        ("format: none, untrained: true", "is none of"),
+        ("value_range: [1, 0]", "no range"),
+        ("way: fast", "tree"),
+        ("aggregations: [sum]", "unknown aggregation"),
+    ],
+)
+def test_a_reward_model_that_cannot_be_meant(tmp_path: Path, change: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as caught:
+        prm_recipe(tmp_path, PRM.replace("model: FOLDER", f"model: FOLDER, {change}"))
+    assert caught.value.field is not None
+    assert caught.value.field.startswith("scorers[0]")
+
+
+def test_reward_models_are_built(tmp_path: Path) -> None:
+    from vilbench.prm.folder import save, untrained
+    from vilbench.steps import FORMATS
+
+    base = untrained(model_folder("embedded:small"), 3, format=FORMATS["steps"], device="cpu")
+    wide = base.config.model_copy(update={"value_range": (-1.0, 1.0)})
+    save(base.model, base.processor, wide, tmp_path / "wide")
+    with pytest.raises(RecipeError, match=r"bounds \[-1.0, 1.0\]") as caught:
+        building.build(prm_recipe(tmp_path, PRM, tmp_path / "wide"), ("score",))
+    assert caught.value.field == "prm.value_range"
+    text = PRM.replace("FOLDER,", "FOLDER, value_range: [-1, 1],").replace(
+        "FOLDER}", "FOLDER, value_range: [-1, 1]}"
+    )
+    built = building.build(prm_recipe(tmp_path, text, tmp_path / "wide"), ("score",))
+    assert [scorer.name for scorer in built.scorers] == ["prm", "prm-untrained"]
+    assert built.engines == ()
+    assert len({scorer.fingerprint for scorer in built.scorers}) == 2
+    with pytest.raises(CheckpointError, match="no reward model's folder"):
+        building.build(prm_recipe(tmp_path, PRM, model_folder("embedded:small")), ("score",))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -7,7 +7,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vilbench.config.recipe import JudgeConfig, LocalEngineConfig, Recipe, ScorerConfig
+from vilbench.config.recipe import (
+    JudgeConfig,
+    LikelihoodConfig,
+    LocalEngineConfig,
+    PrmScorerConfig,
+    Recipe,
+)
 from vilbench.embedded import PREFIX, model_folder
 from vilbench.errors import RecipeError
 from vilbench.evaluate.analysis import Plan
@@ -22,6 +28,10 @@ _CLASSES: Mapping[str, str] = {
     "engine/local": "vilbench.engines.local:LocalEngine",
     "scorer/judge": "vilbench.scorers.judge:JudgeScorer",
     "scorer/likelihood": "vilbench.scorers.likelihood:LikelihoodScorer",
+    "scorer/prm": "vilbench.scorers.prm:PrmScorer",
+    "prm/trained": "vilbench.prm.folder:load",
+    "prm/untrained": "vilbench.prm.folder:untrained",
+    "prm/scoring": "vilbench.prm.scoring:PrmScoring",
 }
 
 
@@ -71,7 +81,12 @@ def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
     engines = _Engines()
     sampler = _sampler(recipe, engines) if SAMPLE in stages else None
     configs = recipe.scorers if SCORE in stages else ()
-    scorers = tuple(_scorer(config, engines[config.engine]) for config in configs)
+    scorers = tuple(
+        _prm(config)
+        if isinstance(config, PrmScorerConfig)
+        else _scorer(config, engines[config.engine])
+        for config in configs
+    )
     return Built(sampler, scorers, tuple(engines.values()))
 
 
@@ -100,7 +115,39 @@ def _sampler(recipe: Recipe, engines: _Engines) -> Sampler:
     )
 
 
-def _scorer(config: ScorerConfig, engine: Generator | LikelihoodModel) -> StepScorer:
+def _prm(config: PrmScorerConfig) -> StepScorer:
+    """The reward model, loaded.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        RecipeError: Its values have other bounds than the recipe has.
+    """
+    folder = model_folder(config.model)
+    place = {"device": config.device, "dtype": config.dtype}
+    if config.untrained:
+        loaded = _load_class("prm/untrained")(
+            folder,
+            config.head_seed or 0,
+            format=FORMATS[config.format or "steps"],
+            name=config.model.removeprefix(PREFIX),
+            value_range=config.value_range,
+            **place,
+        )
+    else:
+        loaded = _load_class("prm/trained")(folder, **place)
+    bounds = loaded.config.value_range
+    if bounds != config.value_range:
+        raise RecipeError(
+            f"the model's values have the bounds {list(bounds)}", field=f"{config.name}.value_range"
+        )
+    scoring = _load_class("prm/scoring")(loaded, config.way, config.max_batch_tokens)
+    scorer: StepScorer = _load_class("scorer/prm")(scoring, loaded.fingerprint, config.name)
+    return scorer
+
+
+def _scorer(
+    config: JudgeConfig | LikelihoodConfig, engine: Generator | LikelihoodModel
+) -> StepScorer:
     scorer: StepScorer
     if isinstance(config, JudgeConfig):
         scorer = _load_class("scorer/judge")(

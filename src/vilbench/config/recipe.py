@@ -23,7 +23,7 @@ from vilbench.scorers.judge import HIGHEST, LOWEST, PROMPTS
 from vilbench.steps import FORMATS
 from vilbench.types import Granularity, Record
 
-_NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens", "chosen", "main")
+_NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main")
 """Keys that change neither a solution nor a score: a run may go on with others."""
 
 _IN_MANIFEST = ("name", "seed")
@@ -43,6 +43,10 @@ _Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 _Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
 
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Device = Annotated[str, Field(pattern=r"^(auto|((cpu|cuda|mps|xpu)(:[0-9]{1,3})?))$")]
+
+
 def _format(name: str) -> str:
     if name not in FORMATS:
         raise ValueError(f"'{name}' is none of {', '.join(FORMATS)}")
@@ -54,8 +58,8 @@ class LocalEngineConfig(Record):
 
     kind: Literal["local"] = "local"
     model: str
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: str = Field(default="auto", pattern=r"^(auto|((cpu|cuda|mps|xpu)(:[0-9]{1,3})?))$")
+    dtype: Dtype = "auto"
+    device: Device = "auto"
     max_batch_tokens: _Whole | None = Field(default=None, ge=1)
 
 
@@ -148,7 +152,63 @@ class LikelihoodConfig(Record):
         return ScorerPlan(self.name, "step", None, self.aggregations, self.votes, self.chosen)
 
 
-ScorerConfig = Annotated[JudgeConfig | LikelihoodConfig, Field(discriminator="kind")]
+class PrmScorerConfig(Record):
+    """A trained process reward model, or a backbone with a random head beside it.
+
+    Attributes:
+        model: Its folder, or one that ships (`embedded:vilprm`); the backbone's where it is
+            untrained.
+        way: How candidates are scored; the values are the same but for rounding.
+        untrained: Take `model` as a backbone and draw a head: the untrained counterpart.
+        head_seed: Draws that head; 0 when not given.
+        format: Step format of an untrained one, "steps" when not given; a trained one brings
+            its own.
+        value_range: Bounds of the labels; what lies beyond counts as the bound where a
+            product is taken.
+    """
+
+    kind: Literal["prm"] = "prm"
+    name: str = "prm"
+    model: str
+    dtype: Dtype = "auto"
+    device: Device = "auto"
+    max_batch_tokens: _Whole | None = Field(default=None, ge=1)
+    way: Literal["per-prefix", "per-candidate", "shared", "tree"] = "tree"
+    untrained: bool = False
+    head_seed: _Whole | None = Field(default=None, ge=0)
+    format: str | None = None
+    value_range: tuple[_Number, _Number] = (0.0, 1.0)
+    aggregations: tuple[str, ...] = (
+        *("mean", "min", "product"),
+        *("last-1", "last-2", "last-3", "last-4", "last-5", "last-6"),
+    )
+    votes: str = "mean"
+    chosen: Choice | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, name: str | None) -> str | None:
+        return None if name is None else _format(name)
+
+    @model_validator(mode="after")
+    def _can_be_analysed(self) -> PrmScorerConfig:
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError("value_range: is no range")
+        given = (self.head_seed, self.format) != (None, None)
+        if given and not self.untrained:
+            raise ValueError("head_seed and format are for an untrained model alone")
+        self.plan()
+        return self
+
+    def plan(self) -> ScorerPlan:
+        """How it enters the analysis."""
+        scale = Scale(*self.value_range)
+        return ScorerPlan(self.name, "step", scale, self.aggregations, self.votes, self.chosen)
+
+
+ScorerConfig = Annotated[
+    JudgeConfig | LikelihoodConfig | PrmScorerConfig, Field(discriminator="kind")
+]
 
 
 class Recipe(Record):
@@ -230,8 +290,11 @@ class Recipe(Record):
 
     def models(self) -> tuple[str, ...]:
         """Models that it names, each once."""
-        engines = [self.sample.engine, *(scorer.engine for scorer in self.scorers)]
-        return tuple(dict.fromkeys(engine.model for engine in engines))
+        scorers = (
+            scorer.model if isinstance(scorer, PrmScorerConfig) else scorer.engine.model
+            for scorer in self.scorers
+        )
+        return tuple(dict.fromkeys((self.sample.engine.model, *scorers)))
 
     @property
     def problem_set(self) -> str:

@@ -27,8 +27,10 @@ class Scale:
     high: float
 
     def unit(self, value: float | None) -> float | None:
-        """The value on [0, 1]."""
-        return None if value is None else (value - self.low) / (self.high - self.low)
+        """The value on [0, 1]; one beyond a bound, as a linear head may give, counts as it."""
+        if value is None:
+            return None
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
 
 class Method(NamedTuple):

@@ -48,7 +48,7 @@ class RewardModel(torch.nn.Module):
         width = hidden_size(backbone.config)
         # On the CPU, so that a seed gives the same head on every machine; without the layer's
         # own beginning, which would draw from the random stream that all share.
-        self.score: torch.nn.Linear = torch.nn.utils.skip_init(
+        self.score: torch.nn.Linear = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
             torch.nn.Linear, width, 1, bias=bias, dtype=torch.float32, device="cpu"
         )
         with torch.no_grad():
