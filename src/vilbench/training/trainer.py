@@ -192,6 +192,7 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Figures of the steps since the last line."""
+        self.control.should_log = False
         if "loss" not in logs:
             return
         steps = self._recipe.log_every
@@ -224,6 +225,7 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measures on the dev rows, and keeps the weights when they are the best so far."""
+        self.control.should_evaluate = False
         if not self._material.dev:
             return {}
         measured = self.measure()
