@@ -54,7 +54,7 @@ ALIGN = Plan("align", 800, 32, (2e-3, 1.5e-3), warm_up=True)
 FIRST = Plan("first", 1504, 32, (1.5e-3, 1e-3), warm_up=False)
 SECOND: dict[Size, Plan] = {
     "small": Plan("second-small", 1000, 32, (1e-3, 2e-5), warm_up=False),
-    "base": Plan("second-base", 1800, 32, (1.2e-3, 2e-5), warm_up=False),
+    "base": Plan("second-base", 2000, 32, (1.2e-3, 2e-5), warm_up=False),
 }
 
 CAPTIONS = 0.15
