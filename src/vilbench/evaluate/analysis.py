@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vilbench.errors import RunError
+from vilbench.evaluate.contrasts import contrasts
+from vilbench.evaluate.labels import Labeller, checked
 from vilbench.evaluate.pools import Pools, ScorerPlan
-from vilbench.evaluate.results import Discrimination, Histogram, Results, Row, StageCount
-from vilbench.evaluate.stages import noted
-from vilbench.metrics import (
-    Bootstrap,
-    compare,
-    minimal_detectable_delta,
-    pooled_auroc,
-    recovered_share,
-    within_auroc,
+from vilbench.evaluate.results import (
+    Chosen,
+    Discrimination,
+    Histogram,
+    Results,
+    Row,
+    StageCount,
+    StepEvidence,
 )
+from vilbench.evaluate.slices import Slice, slices
+from vilbench.evaluate.stages import noted
+from vilbench.evaluate.stepwise import LabelledSteps, sound_steps, step_evidence
+from vilbench.metrics import Separation, compare, minimal_detectable_delta, recovered_share
 from vilbench.selection import (
     Curve,
     best_of,
@@ -33,8 +37,6 @@ from vilbench.selection import (
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
 from vilbench.types import SCHEMA_VERSION, StepScores, Usage
-
-ALL = "all"
 
 Scores = list[list[float | None]]
 
@@ -86,7 +88,9 @@ def stored(run: Run, plan: Plan) -> Stored:
     )
 
 
-def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
+def analyse(
+    run: Run, plan: Plan, rejected: Sequence[str] = (), labeller: Labeller = checked
+) -> Results:
     """Results of a stored run.
 
     Scorers that have not begun are left out; what a scorer that has begun did not score
@@ -96,19 +100,22 @@ def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
         run: Open for reading or writing.
         plan: What to analyse.
         rejected: Rows of the input that were set aside, to be told.
+        labeller: Who knows whether steps are right.
 
     Raises:
         RunError: There are no problems, or nothing has been sampled yet.
     """
     policy, scorers, pools, values = stored(run, plan)
+    correct = pools.correct()
     scores = {
         method.name: pools.scores(scorer, method.aggregation, values[scorer.name])
         for scorer in scorers
         for method in scorer.methods()
     }
     curves = _curves(pools, scorers, scores, values)
-    slices = list(_slices(pools))
+    parts = list(slices(pools.problems))
     manifest = run.manifest
+    main = plan.main if plan.main in {scorer.name for scorer in scorers} else None
     return Results(
         schema_version=SCHEMA_VERSION,
         fingerprint=manifest.fingerprint,
@@ -119,45 +126,58 @@ def analyse(run: Run, plan: Plan, rejected: Sequence[str] = ()) -> Results:
         policy=policy,
         scorers=tuple(scorer.name for scorer in scorers),
         seed=manifest.seed,
-        rows=tuple(row for part in slices for row in _rows(part, curves, manifest.problem_set)),
+        rows=tuple(row for part in parts for row in _rows(part, curves, manifest.problem_set)),
         discrimination=tuple(
-            _discrimination(part, method, scores[method], pools.correct())
-            for part in slices
-            for method in scores
+            one
+            for method, given in scores.items()
+            for one in _discrimination(method, Separation(given, correct), parts)
         ),
         histograms=tuple(_histogram(scorer, pools, values[scorer.name]) for scorer in scorers),
         counts=tuple(_counts(scorers, pools, values)),
+        main=main,
+        chosen=tuple(_chosen(scorers, manifest.problem_set)),
+        steps=tuple(_steps(scorers, pools, values, parts, labeller, manifest.problem_set)),
+        contrasts=tuple(contrasts(parts, curves, scorers, manifest.problem_set, main)),
         rejected=tuple(rejected),
         minimal_detectable_delta=_detectable(curves, tuple(scores)),
     )
 
 
-@dataclass(frozen=True)
-class _Slice:
-    """Some of the problems, by their places."""
+def _chosen(scorers: Sequence[ScorerPlan], problem_set: str) -> Iterator[Chosen]:
+    for scorer in scorers:
+        choice = scorer.choice(problem_set)
+        if choice is not None:
+            method = scorer.standing(problem_set)
+            yield Chosen(
+                scorer=scorer.name,
+                method=method.name if method and choice.aggregation else None,
+                threshold=choice.threshold,
+                problem_set=choice.problem_set,
+                n_problems=choice.n_problems,
+                n=choice.n,
+                seed=choice.seed,
+            )
 
-    source: str
-    modality: str
-    places: NDArray[np.intp]
-    bootstrap: Bootstrap
 
-    @property
-    def whole(self) -> bool:
-        return self.source == ALL and self.modality == ALL
+def _steps(
+    scorers: Sequence[ScorerPlan],
+    pools: Pools,
+    values: Mapping[str, Mapping[ScoreRef, StepScores]],
+    parts: Sequence[Slice],
+    labeller: Labeller,
+    problem_set: str,
+) -> Iterator[StepEvidence]:
+    by_step = [scorer for scorer in scorers if scorer.granularity == "step"]
+    sound = sound_steps(pools, labeller) if by_step else []
+    for scorer in by_step:
+        choice = scorer.choice(problem_set)
+        steps = LabelledSteps.of(pools, sound, values[scorer.name])
+        threshold = choice.threshold if choice else None
+        yield from step_evidence(scorer.name, steps, parts, threshold)
 
 
-def _slices(pools: Pools) -> Iterator[_Slice]:
-    sources = [problem.source for problem in pools.problems]
-    modalities = [problem.modality for problem in pools.problems]
-    for source in (ALL, *dict.fromkeys(sources)):
-        for modality in (ALL, *dict.fromkeys(modalities)):
-            places = [
-                place
-                for place, (one, other) in enumerate(zip(sources, modalities, strict=True))
-                if source in (ALL, one) and modality in (ALL, other)
-            ]
-            if places:
-                yield _Slice(source, modality, np.array(places), Bootstrap(len(places)))
+_VOTE_DRAWS = 108_000
+"""Random subsets of all pools together, for each k of a weighted vote."""
 
 
 def _curves(
@@ -170,31 +190,39 @@ def _curves(
     correct, answers = pools.correct(), pools.answers()
     curves = {"cot": random(correct), "random": random(correct)}
     curves["majority"] = majority(answers, correct)
+    draws = max(200, min(1000, _VOTE_DRAWS // len(correct)))
     for scorer in scorers:
         weights = pools.scores(scorer, scorer.votes, values[scorer.name])
         if scorer.scale is None:
             weights = [list(exponential_weights(pool)) for pool in weights]
-        curves[f"weighted-majority:{scorer.name}"] = weighted_majority(answers, correct, weights)
+        curves[f"weighted-majority:{scorer.name}"] = weighted_majority(
+            answers, correct, weights, draws=draws
+        )
     for method, pool in scores.items():
         curves[method] = best_of(pool, correct)
     curves["oracle"] = oracle(correct)
     return curves
 
 
-def _rows(part: _Slice, curves: Mapping[str, Curve], problem_set: str) -> Iterator[Row]:
+def _rows(part: Slice, curves: Mapping[str, Curve], problem_set: str) -> Iterator[Row]:
     size = curves["cot"].accuracy.shape[1]
     ks = range(1, size + 1) if part.whole else (size,)
     columns = [k - 1 for k in ks]
     cot = curves["cot"].accuracy[part.places][:, columns]
-    top = curves["oracle"].accuracy[part.places][:, columns].mean(axis=0)
+    found = curves["oracle"].accuracy[part.places][:, columns]
+    top = found.mean(axis=0)
     for method, curve in curves.items():
         accuracy = curve.accuracy[part.places][:, columns]
         mean, low, high = part.bootstrap.mean_interval(accuracy)
         delta = None if method == "cot" else compare(accuracy, cot, part.bootstrap)
+        share = part.bootstrap.ratio_interval(accuracy - cot, found - cot)
         lowest = curve.lowest[part.places][:, columns].mean(axis=0)
         highest = curve.highest[part.places][:, columns].mean(axis=0)
         ties = curve.tie_rate[part.places][:, columns].mean(axis=0)
         for place, k in enumerate(ks):
+            recovered = recovered_share(
+                float(mean[place]), float(cot[:, place].mean()), float(top[place])
+            )
             yield Row(
                 problem_set=problem_set,
                 source=part.source,
@@ -212,31 +240,30 @@ def _rows(part: _Slice, curves: Mapping[str, Curve], problem_set: str) -> Iterat
                 delta_low=None if delta is None else float(delta.low[place]),
                 delta_high=None if delta is None else float(delta.high[place]),
                 p_value=None if delta is None else float(delta.p_value[place]),
-                recovered=recovered_share(
-                    float(mean[place]), float(cot[:, place].mean()), float(top[place])
-                ),
+                recovered=recovered,
+                recovered_low=None if recovered is None else float(share.low[place]),
+                recovered_high=None if recovered is None else float(share.high[place]),
             )
 
 
 def _discrimination(
-    part: _Slice, method: str, scores: Scores, correct: list[list[bool]]
-) -> Discrimination:
-    some = [scores[place] for place in part.places]
-    right = [correct[place] for place in part.places]
-    within = within_auroc(some, right, part.bootstrap)
-    pooled = pooled_auroc(some, right, part.bootstrap)
-    return Discrimination(
-        method=method,
-        source=part.source,
-        modality=part.modality,
-        n_problems=within.n_problems,
-        pooled=pooled.value,
-        pooled_low=pooled.low,
-        pooled_high=pooled.high,
-        within=within.value,
-        within_low=within.low,
-        within_high=within.high,
-    )
+    method: str, separation: Separation, parts: Sequence[Slice]
+) -> Iterator[Discrimination]:
+    for part in parts:
+        within = separation.within(part.bootstrap, part.places)
+        pooled = separation.pooled(part.bootstrap, part.places)
+        yield Discrimination(
+            method=method,
+            source=part.source,
+            modality=part.modality,
+            n_problems=within.n_problems,
+            pooled=pooled.value,
+            pooled_low=pooled.low,
+            pooled_high=pooled.high,
+            within=within.value,
+            within_low=within.low,
+            within_high=within.high,
+        )
 
 
 _BINS = 16

@@ -15,6 +15,7 @@ class Row(Record):
     pool and over tie-breaking, `accuracy_min` and `accuracy_max` bound the tie-breaking.
     Intervals are 95 % bootstrap intervals, clustered by problem. The deltas and the
     p-value compare with `cot` on the same problems (paired); they are None for `cot`.
+    `recovered` is the share of the way from `cot` to `oracle`, with its interval.
     """
 
     problem_set: str
@@ -34,6 +35,8 @@ class Row(Record):
     delta_high: float | None
     p_value: float | None
     recovered: float | None = None
+    recovered_low: float | None = None
+    recovered_high: float | None = None
 
 
 class Discrimination(Record):
@@ -54,6 +57,77 @@ class Discrimination(Record):
     within: float | None
     within_low: float | None
     within_high: float | None
+
+
+class StepEvidence(Record):
+    """How well a scorer's step values tell sound prefixes from others, over one slice.
+
+    A step counts as right if it and all steps before it are right, by labels that do not
+    come from a model: the value of a prefix. Steps whose label cannot be told are left out
+    (`unchecked`). `pooled` and `within` are as in `Discrimination`, over steps. Macro-F1 is
+    there only with a threshold that was chosen on other problems; a step without a verdict
+    (`missing`) counts in it as missed. Intervals are 95 %, clustered by problem.
+    """
+
+    scorer: str
+    source: str
+    modality: str
+    n_problems: int = Field(description="problems that have labelled steps")
+    n_steps: int
+    n_right: int
+    unchecked: int
+    missing: int
+    pooled: float | None
+    pooled_low: float | None
+    pooled_high: float | None
+    within: float | None
+    within_low: float | None
+    within_high: float | None
+    n_within: int = Field(description="problems with right and with wrong steps")
+    threshold: float | None = None
+    macro_f1: float | None = None
+    f1_low: float | None = None
+    f1_high: float | None = None
+    f1_right: float | None = None
+    f1_wrong: float | None = None
+
+
+class Contrast(Record):
+    """Paired comparison of two methods at N over one slice.
+
+    `p_value` is that of the exact McNemar test where both methods pick one solution for
+    certain, else that of the paired bootstrap. `mcnemar_p` is that of the exact McNemar test
+    with ties between picks broken at random (the median over seeded tie-breakings); None
+    against `cot`, which picks none. `detectable` is the smallest true difference that these
+    problems show with 80 % power at the 5 % level.
+    """
+
+    method: str
+    against: str
+    source: str
+    modality: str
+    k: int
+    n_problems: int
+    accuracy: float
+    accuracy_against: float
+    delta: float
+    low: float
+    high: float
+    p_value: float
+    mcnemar_p: float | None
+    detectable: float | None
+
+
+class Chosen(Record):
+    """The method of a scorer, and its threshold for steps, as chosen on other problems."""
+
+    scorer: str
+    method: str | None
+    threshold: float | None
+    problem_set: str
+    n_problems: int
+    n: int
+    seed: int
 
 
 class Histogram(Record):
@@ -102,6 +176,10 @@ class Results(Record):
     discrimination: tuple[Discrimination, ...]
     histograms: tuple[Histogram, ...]
     counts: tuple[StageCount, ...]
+    main: str | None = Field(default=None, description="the scorer that the run is about")
+    chosen: tuple[Chosen, ...] = ()
+    steps: tuple[StepEvidence, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
     rejected: tuple[str, ...] = Field(default=(), description="input rows that were set aside")
     minimal_detectable_delta: float | None = Field(
         description="smallest paired difference from cot that this many problems show with "

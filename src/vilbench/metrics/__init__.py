@@ -11,9 +11,11 @@ from vilbench.metrics.comparison import (
     Comparison,
     compare,
     exact_mcnemar,
+    mcnemar,
     minimal_detectable_delta,
     recovered_share,
 )
+from vilbench.metrics.f1 import MacroF1, Threshold, best_threshold, macro_f1
 from vilbench.metrics.verdicts import VerdictCounts, count_verdicts
 
 __all__ = [
@@ -23,11 +25,16 @@ __all__ = [
     "Bootstrap",
     "Comparison",
     "Estimate",
+    "MacroF1",
     "Separation",
+    "Threshold",
     "VerdictCounts",
+    "best_threshold",
     "compare",
     "count_verdicts",
     "exact_mcnemar",
+    "macro_f1",
+    "mcnemar",
     "minimal_detectable_delta",
     "pooled_auroc",
     "recovered_share",

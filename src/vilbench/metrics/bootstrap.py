@@ -12,6 +12,9 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 """Coverage of every interval."""
 
+_ZERO = 1e-12
+"""Means that are nearer to 0 are 0 but for rounding."""
+
 
 class Estimate(NamedTuple):
     """Means over problems with their 95 % intervals, each of shape `[n_columns]`."""
@@ -78,6 +81,28 @@ class Bootstrap:
         origin = columns[0]
         low, high = percentiles(self._deviations(columns, origin) + origin)
         return Estimate((columns - origin).mean(axis=0) + origin, low, high)
+
+    def ratio_interval(self, a: ArrayLike, b: ArrayLike) -> Interval:
+        """Intervals of the ratios of means, `mean(a) / mean(b)`, resampled together.
+
+        Resamples whose denominator is 0 are left out; NaN where all of them are.
+
+        Args:
+            a: A row per problem, `[n_problems, n_columns]`.
+            b: The same.
+
+        Raises:
+            ValueError: A shape is another, or a value is NaN or infinite.
+        """
+        above, below = (self.counts @ self._columns(one) for one in (a, b))
+        usable = np.abs(below) > _ZERO * self.n_problems
+        drawn = np.divide(above, below, out=np.full_like(above, np.nan), where=usable)
+        if usable.all():
+            return percentiles(drawn)
+        ends = np.full((2, drawn.shape[1]), np.nan)
+        for column in np.flatnonzero(usable.any(axis=0)):
+            ends[:, column] = percentiles(drawn[usable[:, column], column])
+        return Interval(*ends)
 
     def paired_interval(self, a: ArrayLike, b: ArrayLike) -> Estimate:
         """Means of the differences `a - b`, problem by problem, with their intervals.

@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 
 from vilbench.metrics.bootstrap import Bootstrap, Floats
 
+TIE_BREAKS = 101
+"""Tie-breakings of `mcnemar`."""
+
 
 class Comparison(NamedTuple):
     """Paired comparison of columns, each of shape `[n_columns]`.
@@ -71,6 +74,36 @@ def exact_mcnemar(b: int, c: int) -> float:
     from scipy.special import bdtr
 
     return min(1.0, 2.0 * float(bdtr(min(b, c), b + c, 0.5)))
+
+
+def mcnemar(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
+    """Two-sided p-value of the exact McNemar test of two methods that pick one solution.
+
+    A fraction in a column is a tie between right and wrong picks. Ties are broken at random
+    `TIE_BREAKS` times, for each method by itself, and the p-value is the median over them;
+    without ties it is that of the one test.
+
+    Args:
+        a: Chances that a method's pick is right, `[n_problems]`.
+        b: Those of another method on the same problems.
+        seed: Seed of the tie-breaking.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    one, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"cannot pair columns of shapes {one.shape} and {other.shape}")
+    drawn = np.random.default_rng(seed).random((2, TIE_BREAKS, len(one)))
+    first, second = drawn[0] < one, drawn[1] < other
+    gained = (first & ~second).sum(axis=1)
+    lost = (second & ~first).sum(axis=1)
+    tested = {
+        pair: exact_mcnemar(*pair) for pair in zip(gained.tolist(), lost.tolist(), strict=True)
+    }
+    return float(
+        np.median([tested[pair] for pair in zip(gained.tolist(), lost.tolist(), strict=True)])
+    )
 
 
 def minimal_detectable_delta(

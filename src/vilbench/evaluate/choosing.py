@@ -1,0 +1,90 @@
+"""Aggregation and threshold of each step scorer, chosen on a run over problems for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vilbench.errors import RunError
+from vilbench.evaluate.analysis import Plan, stored
+from vilbench.evaluate.choice import Choice
+from vilbench.evaluate.labels import Labeller, checked
+from vilbench.evaluate.pools import Pools, ScorerPlan
+from vilbench.evaluate.stepwise import LabelledSteps, sound_steps
+from vilbench.metrics import best_threshold
+from vilbench.selection import best_of
+from vilbench.store.records import ScoreRef
+from vilbench.store.run import Run
+from vilbench.types import StepScores
+
+
+class Finding(NamedTuple):
+    """A choice, with what it reached on the problems that it was made on.
+
+    Attributes:
+        accuracy: Best-of-N accuracy of the chosen aggregation, in [0, 1].
+        macro_f1: Macro-F1 over steps at the chosen threshold; None without labels.
+    """
+
+    scorer: str
+    choice: Choice
+    accuracy: float
+    macro_f1: float | None
+
+
+def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
+    """For every step scorer of a stored run the best aggregation and threshold.
+
+    The aggregation is the one of the scorer's list with the best Best-of-N accuracy; of
+    equal ones the earliest in the list, which goes from plain to particular. The threshold
+    is that of the best macro-F1 over all labelled steps.
+
+    Args:
+        run: A run over a dev split.
+        plan: What was scored.
+        labeller: Who knows the steps.
+
+    Raises:
+        RunError: The run is over a test split, or has nothing to choose for.
+    """
+    problem_set = run.manifest.problem_set
+    if problem_set.endswith(":test"):
+        raise RunError(
+            f"{run.folder}: is a run over {problem_set}; what is chosen on the problems that "
+            "are reported looks better than it is: choose on a run over dev"
+        )
+    _, scorers, pools, values = stored(run, plan)
+    sound = sound_steps(pools, labeller)
+    findings = []
+    for scorer in scorers:
+        if scorer.granularity == "solution" or not scorer.aggregations:
+            continue
+        given = values[scorer.name]
+        accuracies = {name: _accuracy(pools, scorer, name, given) for name in scorer.aggregations}
+        best = max(accuracies, key=lambda name: round(accuracies[name], 12))
+        steps = LabelledSteps.of(pools, sound, given)
+        threshold = best_threshold(
+            [value for pool in steps.scores for value in pool],
+            [mark for pool in steps.right for mark in pool],
+        )
+        choice = Choice(
+            aggregation=best,
+            threshold=None if threshold is None else float(f"{threshold.value:.6g}"),
+            problem_set=problem_set,
+            n_problems=len(pools.problems),
+            n=plan.n,
+            seed=run.manifest.seed,
+            fingerprint=run.manifest.fingerprint,
+        )
+        macro = None if threshold is None else threshold.macro_f1
+        findings.append(Finding(scorer.name, choice, accuracies[best], macro))
+    if not findings:
+        raise RunError(f"{run.folder}: no step scorer has scored this run")
+    return findings
+
+
+def _accuracy(
+    pools: Pools, scorer: ScorerPlan, name: str, values: Mapping[ScoreRef, StepScores]
+) -> float:
+    curve = best_of(pools.scores(scorer, name, values), pools.correct())
+    return float(curve.accuracy[:, -1].mean())
