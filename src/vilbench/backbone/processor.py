@@ -1,4 +1,4 @@
-"""The processor of Qwen2.5-VL folders, without video and without torchvision.
+"""The processor of Qwen-VL folders, from Qwen2-VL on, without video and without torchvision.
 
 The class that transformers ships insists on a video processor, whose module needs
 torchvision. Images alone need neither, so `QwenVLProcessor` leaves the video part out and
@@ -25,7 +25,7 @@ VIDEO_TOKEN = "<|video_pad|>"  # noqa: S105
 
 
 class QwenVLProcessor(Qwen2_5_VLProcessor):  # type: ignore[misc] # transformers is untyped here
-    """Text and images to the inputs of a Qwen2.5-VL model.
+    """Text and images to the inputs of a Qwen-VL model.
 
     Args:
         image_processor: A `Qwen2VLImageProcessorPil`.
@@ -68,10 +68,12 @@ class QwenVLProcessor(Qwen2_5_VLProcessor):  # type: ignore[misc] # transformers
 
 AutoProcessor.register(Qwen2_5_VLConfig, QwenVLProcessor, exist_ok=True)
 
+_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+"""Families that treat images alike: patches in one row, placeholders by their grid."""
+
 
 def load_processor(folder: Path) -> Any:
     """The processor of a local model folder; never downloads, never runs its code."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    is_qwen = config.get("model_type") == "qwen2_5_vl"
-    loader = QwenVLProcessor if is_qwen else AutoProcessor
+    loader = QwenVLProcessor if config.get("model_type") in _FAMILIES else AutoProcessor
     return loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

@@ -189,11 +189,13 @@ class PromptEncoder:
         return str(added.content) if added else "".join(self.decode([token]).texts)
 
     def pixels(self, images: tuple[Image, ...]) -> Pixels:
-        """Image inputs of the model, for images in one prompt.
+        """Image inputs of the model, for images in one prompt; none for none.
 
         Raises:
             ImageError: An image cannot be read.
         """
+        if not images:
+            return {}
         with self._lock:
             if images not in self._pixels:
                 self._skeleton(False, images)
