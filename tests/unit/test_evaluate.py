@@ -281,8 +281,9 @@ def test_product_of_a_judge_is_taken_on_the_unit_scale() -> None:
         for index, values in enumerate((short, long, (None, 3.0)))
     }
     pools = Pools.of([problem], {}, 3)
-    assert pools.scores(JUDGE, "product", stored) == [[1.0, pytest.approx(0.75**3), 0.5]]
-    assert pools.scores(JUDGE, "mean", stored) == [[5.0, 4.0, 3.0]]
+    scores = pools.scores(JUDGE, stored)
+    assert scores["judge-prm/product"] == [[1.0, pytest.approx(0.75**3), 0.5]]
+    assert scores["judge-prm/mean"] == [[5.0, 4.0, 3.0]]
     assert aggregation("product")(long) == 64.0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from vilbench.errors import RunError
 from vilbench.evaluate.contrasts import contrasts
 from vilbench.evaluate.labels import Labeller, checked
-from vilbench.evaluate.pools import Pools, ScorerPlan
+from vilbench.evaluate.pools import Pools, ScorerPlan, Scores
 from vilbench.evaluate.results import (
     Chosen,
     Discrimination,
@@ -37,8 +37,6 @@ from vilbench.selection import (
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
 from vilbench.types import SCHEMA_VERSION, StepScores, Usage
-
-Scores = list[list[float | None]]
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,9 @@ def analyse(
     policy, scorers, pools, values = stored(run, plan)
     correct = pools.correct()
     scores = {
-        method.name: pools.scores(scorer, method.aggregation, values[scorer.name])
+        method: given
         for scorer in scorers
-        for method in scorer.methods()
+        for method, given in pools.scores(scorer, values[scorer.name]).items()
     }
     curves = _curves(pools, scorers, scores, values)
     parts = list(slices(pools.problems))
@@ -192,7 +190,7 @@ def _curves(
     curves["majority"] = majority(answers, correct)
     draws = max(200, min(1000, _VOTE_DRAWS // len(correct)))
     for scorer in scorers:
-        weights = pools.scores(scorer, scorer.votes, values[scorer.name])
+        weights = pools.weights(scorer, values[scorer.name])
         if scorer.scale is None:
             weights = [list(exponential_weights(pool)) for pool in weights]
         curves[f"weighted-majority:{scorer.name}"] = weighted_majority(

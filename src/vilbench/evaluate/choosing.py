@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from vilbench.errors import RunError
 from vilbench.evaluate.analysis import Plan, stored
 from vilbench.evaluate.choice import Choice
 from vilbench.evaluate.labels import Labeller, checked
-from vilbench.evaluate.pools import Pools, ScorerPlan
+from vilbench.evaluate.pools import Scores
 from vilbench.evaluate.stepwise import LabelledSteps, sound_steps
 from vilbench.metrics import best_threshold
 from vilbench.selection import best_of
-from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
-from vilbench.types import StepScores
 
 
 class Finding(NamedTuple):
@@ -54,13 +51,18 @@ def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
             "are reported looks better than it is: choose on a run over dev"
         )
     _, scorers, pools, values = stored(run, plan)
+    correct = pools.correct()
     sound = sound_steps(pools, labeller)
     findings = []
     for scorer in scorers:
         if scorer.granularity == "solution" or not scorer.aggregations:
             continue
         given = values[scorer.name]
-        accuracies = {name: _accuracy(pools, scorer, name, given) for name in scorer.aggregations}
+        scores = pools.scores(scorer, given)
+        accuracies = {
+            method.aggregation: _accuracy(scores[method.name], correct)
+            for method in scorer.methods()
+        }
         best = max(accuracies, key=lambda name: round(accuracies[name], 12))
         steps = LabelledSteps.of(pools, sound, given)
         threshold = best_threshold(
@@ -83,8 +85,5 @@ def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
     return findings
 
 
-def _accuracy(
-    pools: Pools, scorer: ScorerPlan, name: str, values: Mapping[ScoreRef, StepScores]
-) -> float:
-    curve = best_of(pools.scores(scorer, name, values), pools.correct())
-    return float(curve.accuracy[:, -1].mean())
+def _accuracy(scores: Scores, correct: list[list[bool]]) -> float:
+    return float(best_of(scores, correct).accuracy[:, -1].mean())

@@ -9,8 +9,12 @@ from typing import NamedTuple
 
 from vilbench.evaluate.choice import Choice
 from vilbench.selection import aggregation
+from vilbench.selection.aggregation import Rule, Values
 from vilbench.store.records import ScoreRef
 from vilbench.types import Granularity, Problem, Solution, StepScores
+
+Scores = list[list[float | None]]
+"""A score per solution, `[P][N]`; None is "no verdict"."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _TAKEN = ("all", "cot", "majority", "oracle", "random", "sample")
@@ -135,29 +139,42 @@ class Pools:
         """Normalized answers, `[P][N]`; None casts no vote."""
         return [[one.answer for one in pool] for pool in self.solutions]
 
-    def scores(
-        self, plan: ScorerPlan, name: str | None, stored: Mapping[ScoreRef, StepScores]
-    ) -> list[list[float | None]]:
-        """Scores of the solutions under an aggregation, `[P][N]`; None without a verdict.
+    def scores(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> dict[str, Scores]:
+        """Scores of the solutions by each of a scorer's methods, by the method's name."""
+        given = self._given(stored)
+        return {one.name: self._scores(plan, one.aggregation, given) for one in plan.methods()}
+
+    def weights(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> Scores:
+        """Scores that weigh votes, under the scorer's `votes`."""
+        return self._scores(plan, plan.votes, self._given(stored))
+
+    def _given(self, stored: Mapping[ScoreRef, StepScores]) -> list[Values]:
+        """The stored values of all solutions, none for those that were not scored."""
+        refs = (ScoreRef(one.problem_id, one.index) for pool in self.solutions for one in pool)
+        return [record.values if (record := stored.get(ref)) else () for ref in refs]
+
+    def _scores(self, plan: ScorerPlan, name: str | None, given: Sequence[Values]) -> Scores:
+        """Scores under an aggregation, `[P][N]`; None without a verdict.
 
         Whole solutions have one value, whatever the aggregation.
         `product` and `geometric-mean` work on the unit interval where the scale is bounded:
         on 1 to 5 a product would reward length.
         """
-        rule = aggregation(name) if plan.granularity == "step" and name is not None else None
-        scale = plan.scale if name in _ON_UNIT_SCALE else None
+        rule: Rule = _whole
+        if plan.granularity == "step" and name is not None:
+            # The rule itself: values were checked when they were stored.
+            rule = aggregation(name).rule
+            if name in _ON_UNIT_SCALE and plan.scale is not None:
+                unit = plan.scale.unit
+                given = [[unit(value) for value in values] for values in given]
+        scores = [rule(values) if values else None for values in given]
+        size = len(self.solutions[0]) if self.solutions else 0
+        return [scores[start : start + size] for start in range(0, len(scores), size)]
 
-        def score(solution: Solution) -> float | None:
-            record = stored.get(ScoreRef(solution.problem_id, solution.index))
-            if record is None or not record.values:
-                return None
-            if rule is None:
-                return record.values[0]
-            if scale is None:
-                return rule(record.values)
-            return rule([scale.unit(value) for value in record.values])
 
-        return [[score(one) for one in pool] for pool in self.solutions]
+def _whole(values: Values) -> float | None:
+    """The one value of a whole solution."""
+    return values[0]
 
 
 def _filled(

@@ -9,7 +9,7 @@ from vilbench.evaluate.labels import Labeller, soundness
 from vilbench.evaluate.pools import Pools
 from vilbench.evaluate.results import StepEvidence
 from vilbench.evaluate.slices import Slice
-from vilbench.metrics import Separation, macro_f1
+from vilbench.metrics import Calls, Separation
 from vilbench.store.records import ScoreRef
 from vilbench.types import StepScores
 
@@ -82,6 +82,7 @@ def step_evidence(
         threshold: Values of at least this are called right; chosen on other problems.
     """
     separation = Separation(steps.scores, steps.right)
+    calls = None if threshold is None else Calls(steps.scores, steps.right, threshold)
     for part in parts:
         right = [steps.right[place] for place in part.places]
         n_steps = sum(map(len, right))
@@ -89,8 +90,7 @@ def step_evidence(
             continue
         within = separation.within(part.bootstrap, part.places)
         pooled = separation.pooled(part.bootstrap, part.places)
-        scores = [steps.scores[place] for place in part.places]
-        f1 = None if threshold is None else macro_f1(scores, right, threshold, part.bootstrap)
+        f1 = calls and calls.macro_f1(part.bootstrap, part.places)
         yield StepEvidence(
             scorer=scorer,
             source=part.source,

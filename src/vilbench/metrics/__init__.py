@@ -15,7 +15,7 @@ from vilbench.metrics.comparison import (
     minimal_detectable_delta,
     recovered_share,
 )
-from vilbench.metrics.f1 import MacroF1, Threshold, best_threshold, macro_f1
+from vilbench.metrics.f1 import Calls, MacroF1, Threshold, best_threshold
 from vilbench.metrics.verdicts import VerdictCounts, count_verdicts
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "POOLED_RESAMPLES",
     "Auroc",
     "Bootstrap",
+    "Calls",
     "Comparison",
     "Estimate",
     "MacroF1",
@@ -33,7 +34,6 @@ __all__ = [
     "compare",
     "count_verdicts",
     "exact_mcnemar",
-    "macro_f1",
     "mcnemar",
     "minimal_detectable_delta",
     "pooled_auroc",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vilbench.metrics.bootstrap import Bootstrap, Floats, percentiles
 
@@ -39,39 +39,53 @@ class Threshold(NamedTuple):
     macro_f1: float
 
 
-def macro_f1(
-    scores: Sequence[Sequence[float | None]],
-    correct: Sequence[Sequence[bool]],
-    threshold: float,
-    bootstrap: Bootstrap,
-) -> MacroF1 | None:
-    """Macro-F1 of calling right what scores at least `threshold`, pooled over all steps.
+class Calls:
+    """Steps called right, those that score at least a threshold, or wrong.
 
-    A step without a score is called neither: it is missed by the F1 of its kind. None
-    where there is no step.
+    A step without a score is called neither: it is missed by the F1 of its kind.
 
     Args:
         scores: A pool per problem, of any sizes.
         correct: Which of the steps are right, in the same shape.
         threshold: On the scale of the scores; from other problems than these.
-        bootstrap: Resamples of these problems.
     """
-    counts = np.zeros((len(scores), 6))
-    for place, (values, good) in enumerate(zip(scores, correct, strict=True)):
-        for value, ok in zip(values, good, strict=True):
-            counts[place, 0 if ok else 3] += 1
-            if value is not None:
-                called = value >= threshold
-                counts[place, 1 if called else 4] += 1
-                if called == ok:
-                    counts[place, 2 if called else 5] += 1
-    total = counts.sum(axis=0)
-    if not total[0] + total[3]:
-        return None
-    right, wrong = _f1(total[:3]), _f1(total[3:])
-    drawn = bootstrap.counts @ counts
-    low, high = percentiles((_f1(drawn[:, :3].T) + _f1(drawn[:, 3:].T)) / 2)
-    return MacroF1(float((right + wrong) / 2), float(low), float(high), float(right), float(wrong))
+
+    def __init__(
+        self,
+        scores: Sequence[Sequence[float | None]],
+        correct: Sequence[Sequence[bool]],
+        threshold: float,
+    ) -> None:
+        # By problem: right ones, called right, rightly; wrong ones, called wrong, rightly.
+        self._counts = np.zeros((len(scores), 6))
+        for row, values, good in zip(self._counts, scores, correct, strict=True):
+            for value, ok in zip(values, good, strict=True):
+                row[0 if ok else 3] += 1
+                if value is not None:
+                    called = value >= threshold
+                    row[1 if called else 4] += 1
+                    if called == ok:
+                        row[2 if called else 5] += 1
+
+    def macro_f1(
+        self, bootstrap: Bootstrap, places: NDArray[np.intp] | None = None
+    ) -> MacroF1 | None:
+        """Macro-F1 pooled over the steps of all problems, None where there is no step.
+
+        Args:
+            bootstrap: Resamples of these problems.
+            places: The problems; all by default.
+        """
+        counts = self._counts if places is None else self._counts[places]
+        total = counts.sum(axis=0)
+        if not total[0] + total[3]:
+            return None
+        right, wrong = _f1(total[:3]), _f1(total[3:])
+        drawn = bootstrap.counts @ counts
+        low, high = percentiles((_f1(drawn[:, :3].T) + _f1(drawn[:, 3:].T)) / 2)
+        return MacroF1(
+            float((right + wrong) / 2), float(low), float(high), float(right), float(wrong)
+        )
 
 
 def best_threshold(scores: Sequence[float | None], correct: Sequence[bool]) -> Threshold | None:
@@ -80,7 +94,7 @@ def best_threshold(scores: Sequence[float | None], correct: Sequence[bool]) -> T
     None without a score. Only for problems that are not reported.
 
     Args:
-        scores: Scores of steps; None as for `macro_f1`.
+        scores: Scores of steps; None as for `Calls`.
         correct: Which of the steps are right.
     """
     good = np.array(correct, dtype=np.bool_)

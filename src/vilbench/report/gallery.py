@@ -20,9 +20,14 @@ SOLUTIONS = 4
 def gallery(run: Run, plan: Plan, problems: int = PROBLEMS) -> list[Exhibit]:
     """Problems from all sources in turn, those first whose pools hold right and wrong ones."""
     _, scorers, pools, values = stored(run, plan)
-    picks = _picks(pools, scorers, values)
+    chosen = _chosen(pools, problems)
+    pools = Pools(
+        tuple(pools.problems[place] for place in chosen),
+        tuple(pools.solutions[place] for place in chosen),
+    )
+    picks = _picks(pools, scorers, values, chosen)
     exhibits = []
-    for place in _chosen(pools, problems):
+    for place in range(len(chosen)):
         shown = _shown(pools.solutions[place], picks[place])
         scores = [
             values[scorer.name].get(ScoreRef(one.problem_id, one.index))
@@ -44,16 +49,16 @@ def _picks(
     pools: Pools,
     scorers: Sequence[ScorerPlan],
     values: Mapping[str, Mapping[ScoreRef, StepScores]],
+    seeds: Sequence[int],
 ) -> list[dict[str, int]]:
-    """Method -> picked index, for each problem; ties fall by the problem's place."""
+    """Method -> picked index, for each problem; ties fall by its seed."""
     picks: list[dict[str, int]] = [{} for _ in pools.problems]
     for scorer in scorers:
-        for method in scorer.methods():
-            scores = pools.scores(scorer, method.aggregation, values[scorer.name])
+        for method, scores in pools.scores(scorer, values[scorer.name]).items():
             for place, pool in enumerate(scores):
-                best = pick(pool, tie_seed=place)
+                best = pick(pool, tie_seed=seeds[place])
                 if best is not None:
-                    picks[place][method.name] = best
+                    picks[place][method] = best
     return picks
 
 
