@@ -6,15 +6,50 @@ model head here: losses take it at the few places where they need it.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vilbench.training.attention import NAME, Layout
 from vilbench.training.batch import Batch
 
 _PATCHED = {"pixel_values", "image_grid_thw"}
 """Image inputs that may be joined over sets of images."""
+
+
+@contextmanager
+def sibling_attention(model: Any) -> Iterator[None]:
+    """Within it the text decoder attends to siblings the short way, where its family can.
+
+    Families that hand keyword arguments on to their attention can; the others keep their own
+    attention and get the block mask.
+    """
+    config = model.get_decoder().config
+    stock = config._attn_implementation
+    layers = getattr(model.get_decoder(), "layers", None) or ()
+    takes = stock == "sdpa" and bool(len(layers)) and _hands_on(layers[0])
+    if takes:
+        config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = stock
+
+
+def _hands_on(layer: Any) -> bool:
+    """Whether a decoder layer and its attention take any keyword argument."""
+    attention = getattr(layer, "self_attn", None)
+    return attention is not None and all(
+        any(
+            parameter.kind is inspect.Parameter.VAR_KEYWORD
+            for parameter in inspect.signature(module.forward).parameters.values()
+        )
+        for module in (layer, attention)
+    )
 
 
 def hidden_states(model: Any, batch: Batch, *, frozen_vision: bool = False) -> Tensor:
@@ -34,11 +69,14 @@ def hidden_states(model: Any, batch: Batch, *, frozen_vision: bool = False) -> T
         embedded = flat.index_copy(0, batch.image_places, features[batch.image_features])
         embedded = embedded.view(rows, length, width)
     positions = batch.positions
-    hidden: Tensor = model.get_decoder()(
+    decoder = model.get_decoder()
+    short = batch.owners is not None and decoder.config._attn_implementation == NAME
+    hidden: Tensor = decoder(
         inputs_embeds=embedded,
         position_ids=positions if len(positions) > 1 else positions[0],
-        attention_mask=batch.mask(),
+        attention_mask=None if short else batch.mask(),
         use_cache=False,
+        **({"siblings": Layout(batch.owners)} if short else {}),
     ).last_hidden_state
     return hidden.reshape(rows * length, width)
 

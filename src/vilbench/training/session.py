@@ -28,6 +28,7 @@ from vilbench.training import state
 from vilbench.training.batch import Collator
 from vilbench.training.data import TrainingSet, load
 from vilbench.training.encoding import Encoding
+from vilbench.training.forward import sibling_attention
 from vilbench.training.journal import Journal
 from vilbench.training.learner import Learner
 from vilbench.training.loss import Objective
@@ -120,7 +121,7 @@ def train(
     # The tensors of a new head come from its own seed; this one is for dropout and the like.
     torch.manual_seed(recipe.seed)
     loaded = _load(recipe)
-    with batched_vision():
+    with batched_vision(), sibling_attention(loaded.model.backbone):
         return _train(recipe, out, fresh, say, loaded, (train_set, dev_set), rows, dev_rows)
 
 
