@@ -81,7 +81,7 @@ def attend_plainly(
 def attend_each(
     query: Tensor, key: Tensor, value: Tensor, scale: float, bounds: Sequence[tuple[int, int]]
 ) -> list[Block]:
-    """Causal attention of each of several packed sequences over itself.
+    """Causal attention of each of several packed sequences over itself, one by one.
 
     Args:
         query: `[K, G, T, D]`.
@@ -90,35 +90,32 @@ def attend_each(
         scale: What scores are multiplied with.
         bounds: Begin and end of each sequence within T.
     """
-    if query.device.type == "cpu" or not _has_flash(query):
-        return [
-            attend(
-                query[:, :, begin:end],
-                key[:, begin:end],
-                value[:, begin:end],
-                scale,
-                causal=True,
-            )
-            for begin, end in bounds
-        ]
-    # One padded call: on a GPU, launches cost more than pads that nothing else computes.
+    return [
+        attend(query[:, :, begin:end], key[:, begin:end], value[:, begin:end], scale, causal=True)
+        for begin, end in bounds
+    ]
+
+
+def attend_padded(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, bounds: Sequence[tuple[int, int]]
+) -> list[Block]:
+    """What `attend_each` computes, by one call over rows that are padded to the longest.
+
+    Nothing but this attention computes the pads, and causal queries do not see them.
+    """
     longest = max(end - begin for begin, end in bounds)
     steps = torch.arange(longest, device=query.device)
     begins = torch.tensor([begin for begin, _ in bounds], device=query.device)
-    rows = (begins[:, None] + steps).clamp_(max=query.shape[2] - 1)
-    count, groups = len(bounds), query.shape[1]
-    queries = query[:, :, rows].permute(2, 0, 1, 3, 4).flatten(1, 2)
-    keys, values = (
-        part[:, rows].transpose(0, 1).repeat_interleave(groups, dim=1) for part in (key, value)
-    )
-    found = torch.ops.aten._scaled_dot_product_flash_attention(
-        queries, keys, values, 0.0, True, False, scale=scale
-    )
-    outputs = found[0].reshape(count, len(key), groups, longest, -1)
-    totals = found[1].reshape(count, len(key), groups, longest)
+    places = (begins[:, None] + steps).clamp_(max=query.shape[2] - 1)
+    queries = query[:, :, places].permute(2, 0, 1, 3, 4).flatten(0, 1)
+    keys, values = (part[:, places].transpose(0, 1).flatten(0, 1) for part in (key, value))
+    block = attend(queries, keys, values, scale, causal=True)
+    each = (len(bounds), len(key))
+    outputs = block.output.view(*each, *block.output.shape[1:])
+    totals = block.logsumexp.view(*each, *block.logsumexp.shape[1:])
     return [
-        Block(outputs[k, :, :, : end - begin], totals[k, :, :, : end - begin])
-        for k, (begin, end) in enumerate(bounds)
+        Block(outputs[row, :, :, : end - begin], totals[row, :, :, : end - begin])
+        for row, (begin, end) in enumerate(bounds)
     ]
 
 

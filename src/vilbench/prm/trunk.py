@@ -12,10 +12,14 @@ from transformers import AttentionInterface
 
 from vilbench.backbone.keyvalues import CacheShape
 from vilbench.errors import CheckpointError
-from vilbench.prm.attention import Block, attend, attend_each, merge
+from vilbench.prm.attention import Block, attend, attend_each, attend_padded, merge
 from vilbench.prm.runs import Packing
 
 _NAME = "vilbench_packed"
+
+_SHORT = 64
+"""Runs of at most so many tokens are attended to in one padded call: calls cost more than
+pads then. On a GPU they always do."""
 
 
 class KeyValue(NamedTuple):
@@ -85,6 +89,7 @@ class Sight:
         self._trunk = trunk
         self._begins = {k: runs[k].begin - base for k in chunk}
         self._bounds = [(runs[k].begin - base, runs[k].end - base) for k in chunk]
+        self._longest = max(last - first for first, last in self._bounds)
         self._needed: dict[int, int] = {}
         looks: dict[tuple[int, int], _Look] = {}
         for k, run in enumerate(runs):
@@ -111,7 +116,8 @@ class Sight:
         prompt = self._trunk.prompt[layer]
         found = attend(queries, prompt.key, prompt.value, scale, causal=False)
         whole = Block(found.output.float(), found.logsumexp)
-        own = attend_each(queries, keys, values, scale, self._bounds)
+        padded = query.is_cuda or self._longest <= _SHORT
+        own = (attend_padded if padded else attend_each)(queries, keys, values, scale, self._bounds)
         for block, (begin, end) in zip(own, self._bounds, strict=True):
             merge(whole, block, begin, end)
         for look in self._looks:
