@@ -15,6 +15,7 @@ from vilbench.cli.screen import (
     stoppable,
     told,
 )
+from vilbench.cli.train import train
 
 app = typer.Typer(
     name="vilbench",
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 problems_app = typer.Typer(help="Problem sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(problems_app, name="problems")
+app.command()(train)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of sampling and of the puzzles.")]

@@ -6,7 +6,7 @@ way from a file to a `Recipe`, `places` what a wrong one is told, `building` the
 """
 
 from vilbench.config.building import Built, build, load_problems, plan
-from vilbench.config.reading import load, parse, parse_text
+from vilbench.config.reading import load, load_training, parse, parse_text, parse_training
 from vilbench.config.recipe import (
     JudgeConfig,
     LikelihoodConfig,
@@ -29,7 +29,9 @@ __all__ = [
     "build",
     "load",
     "load_problems",
+    "load_training",
     "parse",
     "parse_text",
+    "parse_training",
     "plan",
 ]

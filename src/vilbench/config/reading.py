@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -11,8 +12,23 @@ from pydantic import ValidationError
 from vilbench.config.places import refusal
 from vilbench.config.recipe import Recipe
 from vilbench.errors import RecipeError
+from vilbench.training.recipe import TrainRecipe
 
 _SUFFIXES = (".yaml", ".yml")
+
+
+class Source(NamedTuple):
+    """The text of a recipe, and the name it has in errors."""
+
+    text: str
+    file: str
+
+
+class Document(NamedTuple):
+    """A recipe as plain data, and as YAML to find lines in."""
+
+    data: object
+    node: yaml.Node | None
 
 
 def load(recipe: str) -> Recipe:
@@ -24,6 +40,22 @@ def load(recipe: str) -> Recipe:
     Raises:
         RecipeError: There is no such recipe, or it has an unknown key or a wrong value; the
             message names file, line and key.
+    """
+    return parse_text(*find(recipe))
+
+
+def load_training(recipe: str) -> TrainRecipe:
+    """A recipe of a training, found and refused as by `load`."""
+    source = find(recipe)
+    document = read_yaml(*source)
+    return parse_training(document.data, source.file, document.node)
+
+
+def find(recipe: str) -> Source:
+    """The text of a YAML file, or of a shipped recipe by its bare name.
+
+    Raises:
+        RecipeError: There is none.
     """
     path = Path(recipe)
     if path.suffix not in _SUFFIXES:
@@ -37,14 +69,14 @@ def load(recipe: str) -> Recipe:
                 f"no recipe '{recipe}' is shipped; there are {', '.join(sorted(shipped))}, "
                 "or name a .yaml file"
             )
-        return parse_text(shipped[recipe].read_text(encoding="utf-8"), shipped[recipe].name)
+        return Source(shipped[recipe].read_text(encoding="utf-8"), shipped[recipe].name)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"is not UTF-8 (byte {error.start})", file=path) from error
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", file=path) from error
-    return parse_text(text, str(path))
+    return Source(text, str(path))
 
 
 def parse_text(text: str, file: str) -> Recipe:
@@ -52,6 +84,16 @@ def parse_text(text: str, file: str) -> Recipe:
 
     Raises:
         RecipeError: It is no YAML, gives a key twice, or is no recipe.
+    """
+    document = read_yaml(text, file)
+    return parse(document.data, file, document.node)
+
+
+def read_yaml(text: str, file: str) -> Document:
+    """A mapping from YAML text; `file` names it in errors.
+
+    Raises:
+        RecipeError: It is no YAML, gives a key twice, or is no mapping.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -71,7 +113,7 @@ def parse_text(text: str, file: str) -> Recipe:
         raise RecipeError("is nested too deeply", file=file) from error
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of keys", file=file)
-    return parse(data, file, node)
+    return Document(data, node)
 
 
 def parse(data: object, file: str | None = None, node: yaml.Node | None = None) -> Recipe:
@@ -82,6 +124,20 @@ def parse(data: object, file: str | None = None, node: yaml.Node | None = None) 
     """
     try:
         return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise refusal(error, file, node) from error
+
+
+def parse_training(
+    data: object, file: str | None = None, node: yaml.Node | None = None
+) -> TrainRecipe:
+    """A training's recipe from plain data; `node` lets errors name the line.
+
+    Raises:
+        RecipeError: It is none.
+    """
+    try:
+        return TrainRecipe.model_validate(data)
     except ValidationError as error:
         raise refusal(error, file, node) from error
 

@@ -30,9 +30,8 @@ def sibling_attention(model: Any) -> Iterator[None]:
     """
     config = model.get_decoder().config
     stock = config._attn_implementation
-    layers = getattr(model.get_decoder(), "layers", None) or ()
-    takes = stock == "sdpa" and bool(len(layers)) and _hands_on(layers[0])
-    if takes:
+    layers = list(getattr(model.get_decoder(), "layers", ()))
+    if stock == "sdpa" and layers and _hands_on(layers[0]):
         config._attn_implementation = NAME
     try:
         yield
@@ -70,13 +69,15 @@ def hidden_states(model: Any, batch: Batch, *, frozen_vision: bool = False) -> T
         embedded = embedded.view(rows, length, width)
     positions = batch.positions
     decoder = model.get_decoder()
-    short = batch.owners is not None and decoder.config._attn_implementation == NAME
+    short: dict[str, Any] = {}
+    if batch.owners is not None and decoder.config._attn_implementation == NAME:
+        short["siblings"] = Layout(batch.owners)
     hidden: Tensor = decoder(
         inputs_embeds=embedded,
         position_ids=positions if len(positions) > 1 else positions[0],
         attention_mask=None if short else batch.mask(),
         use_cache=False,
-        **({"siblings": Layout(batch.owners)} if short else {}),
+        **short,
     ).last_hidden_state
     return hidden.reshape(rows * length, width)
 
