@@ -39,6 +39,10 @@ Problems = Annotated[
 Engine = Annotated[
     str | None, typer.Option("--engine", help="Model that solves: a folder, or embedded:NAME.")
 ]
+Scorers = Annotated[
+    list[str] | None,
+    typer.Option("--scorer", help="Only this scorer of the recipe; may be given again."),
+]
 Fresh = Annotated[
     bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
 ]
@@ -56,11 +60,12 @@ def demo(
     seed: Seed = None,
     limit: Limit = None,
     n: Count = None,
+    scorer: Scorers = None,
     fresh: Fresh = False,
     plain: Plain = False,
 ) -> None:
     """The main job on the embedded world: sample, judge, select, report."""
-    _run("embedded", out, seed, limit, n, None, None, fresh=fresh, plain=plain)
+    _run("embedded", out, seed, limit, n, None, None, scorer, fresh=fresh, plain=plain)
 
 
 @app.command()
@@ -73,11 +78,12 @@ def run(
     n: Count = None,
     problems: Problems = None,
     engine: Engine = None,
+    scorer: Scorers = None,
     fresh: Fresh = False,
     plain: Plain = False,
 ) -> None:
     """All stages of a recipe."""
-    _run(recipe, out, seed, limit, n, problems, engine, fresh=fresh, plain=plain)
+    _run(recipe, out, seed, limit, n, problems, engine, scorer, fresh=fresh, plain=plain)
 
 
 @app.command()
@@ -90,11 +96,13 @@ def sample(
     n: Count = None,
     problems: Problems = None,
     engine: Engine = None,
+    scorer: Scorers = None,
     fresh: Fresh = False,
     plain: Plain = False,
 ) -> None:
     """Draw the solutions of a recipe."""
-    _run(recipe, out, seed, limit, n, problems, engine, fresh=fresh, plain=plain, scoring=False)
+    chosen = (recipe, out, seed, limit, n, problems, engine, scorer)
+    _run(*chosen, fresh=fresh, plain=plain, scoring=False)
 
 
 @app.command()
@@ -111,6 +119,23 @@ def score(folder: RunFolder, plain: Plain = False) -> None:
 def report(folder: RunFolder, plain: Plain = False) -> None:
     """Write a run's results and report anew, and print the table."""
     _stored(folder, plain=plain, stages=())
+
+
+@app.command()
+@told()
+def choose(folder: RunFolder) -> None:
+    """Choose aggregation and threshold of each step scorer, on a run over dev."""
+    from vilbench import config
+    from vilbench.cli import job
+    from vilbench.evaluate.choosing import choose as made
+    from vilbench.evaluate.choosing import written
+
+    with job.go_on(folder) as stored:
+        text = written(made(stored, config.plan(job.recipe_of(stored))))
+        path = stored.write_derived("chosen.yaml", text.encode())
+    for line in text.splitlines():
+        say(line)
+    say(f"for the scorers of a recipe over other problems: {path}")
 
 
 @app.command()
@@ -180,6 +205,7 @@ def _run(
     n: int | None,
     problems: str | None,
     engine: str | None,
+    scorers: list[str] | None,
     *,
     fresh: bool,
     plain: bool,
@@ -195,6 +221,8 @@ def _run(
     given = {key: value for key, value in options.items() if value is not None}
     source = {} if problems is None else job.parse_problems(problems)
     recipe = config.load(name).changed({**source, **given})
+    if scorers:
+        recipe = recipe.only(scorers)
     console = Console()
     command = job.command_line(sys.argv[1:])
     with stoppable(), job.begin(recipe, out, fresh=fresh, command=command) as stored:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from vilbench.errors import RunError
@@ -87,3 +89,16 @@ def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
 
 def _accuracy(scores: Scores, correct: list[list[bool]]) -> float:
     return float(best_of(scores, correct).accuracy[:, -1].mean())
+
+
+def written(findings: Sequence[Finding]) -> str:
+    """The choices as YAML: below each scorer's name the key that its recipe entry takes."""
+    lines = []
+    for one in findings:
+        told = f"# {one.choice.aggregation} answers {one.accuracy:.1%} right"
+        if one.macro_f1 is not None:
+            told += f"; macro-F1 over steps {one.macro_f1:.1%}"
+        data = one.choice.model_dump(mode="json")
+        values = ", ".join(f"{key}: {json.dumps(value)}" for key, value in data.items())
+        lines += [f"{json.dumps(one.scorer)}:", f"  {told}", f"  chosen: {{{values}}}"]
+    return "\n".join(lines) + "\n"
