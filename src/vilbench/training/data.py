@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.images import decode
 from vilbench.problems.files import read_image
 from vilbench.problems.rows import ImageName, Row, image_names, parsed
 from vilbench.training.rows import KEYS, Place, TrainingRow, ValueRange, row_of
-from vilbench.types import BytesSource, Image, ImageError, InputError, ProblemError
+from vilbench.types import BytesSource, Image
 
 _NAMED = 3
 

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.tokens import PromptEncoder
+from vilbench.errors import InputError
 from vilbench.prm.tokens import EncodedSteps, StepEncoder
 from vilbench.training.recipe import LossConfig
 from vilbench.training.rows import TrainingRow, ValueRange
-from vilbench.types import Image, InputError
+from vilbench.types import Image
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]

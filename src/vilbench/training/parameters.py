@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from vilbench.errors import RecipeError
 from vilbench.training.learner import Learner
 from vilbench.training.recipe import TrainRecipe
-from vilbench.types import RecipeError
 
 
 def choose(learner: Learner, recipe: TrainRecipe) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vilbench.types import InputError
+from vilbench.errors import InputError
 
 _HUB_IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 _IMAGES = (pa.string(), pa.binary(), _HUB_IMAGE)

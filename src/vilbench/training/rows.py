@@ -27,9 +27,10 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from vilbench.errors import ProblemError
 from vilbench.problems.rows import Row, identity_of, shown
 from vilbench.steps.format import shown_parts
-from vilbench.types import Image, ProblemError
+from vilbench.types import Image
 
 KEYS = (
     "id",

@@ -21,6 +21,7 @@ from vilbench.backbone.model import Backbone
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.backbone.vision import batched_vision
 from vilbench.embedded import PREFIX, model_folder
+from vilbench.errors import InputError, RunMismatchError
 from vilbench.prm import folder as prm_folder
 from vilbench.prm.folder import LoadedPrm
 from vilbench.steps import FORMATS
@@ -37,7 +38,7 @@ from vilbench.training.parameters import choose, merged
 from vilbench.training.recipe import TrainRecipe
 from vilbench.training.rows import TrainingRow
 from vilbench.training.trainer import Material, RewardTrainer
-from vilbench.types import InputError, Record, RunMismatchError
+from vilbench.types import Record
 
 MANIFEST = "training.json"
 RESULT = "prm"

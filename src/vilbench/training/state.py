@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vilbench.errors import CheckpointError
 from vilbench.store.disk import PARTIAL, sync_folder
-from vilbench.types import CheckpointError
 
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"

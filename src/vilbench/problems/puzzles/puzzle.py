@@ -15,11 +15,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple, get_args
 
+from vilbench.errors import ProblemError
 from vilbench.problems.puzzles import angles, charts, counting, machines, spatial
 from vilbench.problems.puzzles.canvas import Canvas
 from vilbench.problems.puzzles.claims import WORDINGS, Claim, evaluate, word
 from vilbench.problems.puzzles.scene import Scene, Twin, derive
-from vilbench.types import BytesSource, Image, Problem, ProblemError
+from vilbench.types import BytesSource, Image, Problem
 
 VERSION = 2
 """Bump it when a change draws other puzzles from the same seeds."""
