@@ -14,17 +14,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
-from vilbench.errors import CheckpointError as CheckpointError
-from vilbench.errors import EngineError as EngineError
-from vilbench.errors import ImageError as ImageError
-from vilbench.errors import InputError as InputError
-from vilbench.errors import ProblemError as ProblemError
-from vilbench.errors import RecipeError as RecipeError
-from vilbench.errors import RunError as RunError
-from vilbench.errors import RunLockedError as RunLockedError
-from vilbench.errors import RunMismatchError as RunMismatchError
-from vilbench.errors import RunStorageError as RunStorageError
-from vilbench.errors import VilbenchError as VilbenchError
+from vilbench.errors import ImageError
 
 SCHEMA_VERSION = 1
 """Version of the stored records; a store of a newer version is refused."""
