@@ -109,6 +109,13 @@ def test_the_layout_is_one_that_servers_turn_into_a_classifier(folder: Path) -> 
     assert (config.model_type, config.architectures) == (stock.model_type, stock.architectures)
     assert config.num_labels == config.get_text_config().num_labels == 1
     assert not [path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".py")]
+    processor, images = (
+        json.loads((folder / f"{name}_config.json").read_text())
+        for name in ("processor", "preprocessor")
+    )
+    assert processor["processor_class"] == images["processor_class"] == "Qwen2_5_VLProcessor"
+    assert images["image_processor_type"] == "Qwen2VLImageProcessor"
+    assert images.items() >= processor["image_processor"].items()
     model, report = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
     assert set(report["unexpected_keys"]) == {"score.weight"}
     assert not report["missing_keys"]

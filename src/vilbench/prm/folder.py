@@ -34,6 +34,12 @@ NAME = "prm.json"
 
 _WEIGHT, _BIAS = "score.weight", "score.bias"
 _PREFIX = "backbone."
+_STOCK_PROCESSORS = {
+    "qwen2_vl": "Qwen2VLProcessor",
+    "qwen2_5_vl": "Qwen2_5_VLProcessor",
+    "qwen3_vl": "Qwen3VLProcessor",
+    "qwen3_vl_moe": "Qwen3VLProcessor",
+}
 
 
 class BackboneId(Record):
@@ -260,6 +266,7 @@ def save(
         model.backbone.save_pretrained(folder, state_dict=tensors, max_shard_size=shard_size)
     _amend_config(folder / "config.json", dtype)
     processor.save_pretrained(folder)
+    _name_stock_classes(folder, model.backbone.config.model_type)
     (folder / NAME).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -315,6 +322,28 @@ def _amend_config(path: Path, dtype: torch.dtype | None) -> None:
     if dtype is not None:
         content["dtype"] = str(dtype)[6:]
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _name_stock_classes(folder: Path, model_type: str) -> None:
+    """Names the classes that other programs have for the processor of a Qwen-VL model.
+
+    They want the image part in a file of its own as well, where it serves videos too.
+    """
+    path = folder / "processor_config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if model_type not in _STOCK_PROCESSORS or "image_processor" not in content:
+        return
+    stock = {"processor_class": _STOCK_PROCESSORS[model_type]}
+    kind = {"image_processor_type": "Qwen2VLImageProcessor"}
+    content |= stock | {"image_processor": content["image_processor"] | kind}
+    alone = content["image_processor"] | stock
+    for name, data in (("processor_config.json", content), ("preprocessor_config.json", alone)):
+        text = json.dumps(data, indent=2, sort_keys=True) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    text = json.dumps(tokenizer | stock, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def _check_backbone(checkpoint: Checkpoint, config: PrmConfig) -> None:
