@@ -43,6 +43,7 @@ class Batch:
         owners: `[B, T]` 0 for the prompt, k for the row's k-th solution, -1 for pads; None
             where no row has more than one solution.
         pixels: Image inputs of each set of images, each set once.
+        sets: `[B]` which of `pixels` each row shows, -1 for none.
         image_places: `[I]` places of image tokens among the `B * T`.
         image_features: `[I]` which feature belongs there, in the order of `pixels`.
         ends: Labelled step ends.
@@ -58,6 +59,7 @@ class Batch:
     positions: Tensor
     owners: Tensor | None
     pixels: tuple[Pixels, ...]
+    sets: tuple[int, ...]
     image_places: Tensor
     image_features: Tensor
     ends: Targets
@@ -152,15 +154,16 @@ class Collator:
                 before[solution.learn == 0] = place * width + prompt - 1
                 language.add(before, solution.ids[solution.learn])
                 begin = end
-        pixels, image_places, image_features = self._images(rows, ids, owners)
+        shown = self._images(rows, width)
         siblings = any(len(row.solutions) > 1 for row in rows)
         return Batch(
             ids=torch.from_numpy(ids),
             positions=torch.from_numpy(positions),
             owners=torch.from_numpy(owners) if siblings else None,
-            pixels=pixels,
-            image_places=image_places,
-            image_features=image_features,
+            pixels=shown.pixels,
+            sets=shown.sets,
+            image_places=shown.places,
+            image_features=shown.features,
             ends=ends.targets(np.float32),
             marks=marks.targets(np.float32),
             language=language.targets(np.int64),
@@ -178,25 +181,35 @@ class Collator:
             for solution in item.solutions
         ]
 
-    def _images(
-        self, rows: Sequence[Siblings], ids: Any, owners: Any
-    ) -> tuple[tuple[Pixels, ...], Tensor, Tensor]:
+    def _images(self, rows: Sequence[Siblings], width: int) -> _Shown:
         """Each set of images once, and where its features go."""
-        width = ids.shape[1]
-        starts: dict[tuple[Image, ...], int] = {}
-        pixels, places, features = [], [], []
+        sets: dict[tuple[Image, ...], int] = {}
+        starts: list[int] = []
+        pixels, places, features, shown = [], [], [], []
         free = 0
         for number, row in enumerate(rows):
             if not row.images:
+                shown.append(-1)
                 continue
             found = (row.ids == self._image_id).nonzero()[0]
-            if row.images not in starts:
-                starts[row.images] = free
+            if row.images not in sets:
+                sets[row.images] = len(pixels)
+                starts.append(free)
                 pixels.append(self._encoder.pixels(row.images))
                 free += len(found)
+            shown.append(sets[row.images])
             places.append(number * width + found)
-            features.append(starts[row.images] + np.arange(len(found)))
-        return tuple(pixels), _joined(places, np.int64), _joined(features, np.int64)
+            features.append(starts[shown[-1]] + np.arange(len(found)))
+        return _Shown(
+            tuple(pixels), tuple(shown), _joined(places, np.int64), _joined(features, np.int64)
+        )
+
+
+class _Shown(NamedTuple):
+    pixels: tuple[Pixels, ...]
+    sets: tuple[int, ...]
+    places: Tensor
+    features: Tensor
 
 
 class _Collected:

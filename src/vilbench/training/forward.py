@@ -59,27 +59,45 @@ def hidden_states(model: Any, batch: Batch, *, frozen_vision: bool = False) -> T
         batch: On the model's device.
         frozen_vision: No gradient goes into the vision tower.
     """
-    embedded: Tensor = model.get_input_embeddings()(batch.ids)
-    rows, length, width = embedded.shape
-    if batch.pixels:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen_vision):
-            features = image_features(model, batch).to(embedded.dtype)
-        flat = embedded.reshape(rows * length, width)
-        embedded = flat.index_copy(0, batch.image_places, features[batch.image_features])
-        embedded = embedded.view(rows, length, width)
-    positions = batch.positions
     decoder = model.get_decoder()
-    short: dict[str, Any] = {}
+    positions = batch.positions if len(batch.positions) > 1 else batch.positions[0]
+    rest: dict[str, Any] = {"position_ids": positions, "use_cache": False}
     if batch.owners is not None and decoder.config._attn_implementation == NAME:
-        short["siblings"] = Layout(batch.owners)
-    hidden: Tensor = decoder(
-        inputs_embeds=embedded,
-        position_ids=positions if len(positions) > 1 else positions[0],
-        attention_mask=None if short else batch.mask(),
-        use_cache=False,
-        **short,
-    ).last_hidden_state
-    return hidden.reshape(rows * length, width)
+        rest |= {"siblings": Layout(batch.owners), "attention_mask": None}
+    else:
+        rest["attention_mask"] = batch.mask()
+    hidden: Tensor
+    if batch.pixels and _goes_deep(model):
+        rest |= _row_by_row(batch)
+        hidden = model.model(input_ids=batch.ids, **rest).last_hidden_state
+    else:
+        embedded = _embedded(model, batch, frozen_vision=frozen_vision)
+        hidden = decoder(inputs_embeds=embedded, **rest).last_hidden_state
+    return hidden.flatten(0, 1)
+
+
+def _embedded(model: Any, batch: Batch, *, frozen_vision: bool) -> Tensor:
+    """Embeddings `[B, T, W]` with image features in their places."""
+    embedded: Tensor = model.get_input_embeddings()(batch.ids)
+    if not batch.pixels:
+        return embedded
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen_vision):
+        features = image_features(model, batch).to(embedded.dtype)
+    flat = embedded.flatten(0, 1)
+    placed = flat.index_copy(0, batch.image_places, features[batch.image_features])
+    return placed.view_as(embedded)
+
+
+def _goes_deep(model: Any) -> bool:
+    """Whether image features enter deeper layers too (DeepStack), as in Qwen3-VL."""
+    vision = getattr(model.config, "vision_config", None)
+    return bool(getattr(vision, "deepstack_visual_indexes", None))
+
+
+def _row_by_row(batch: Batch) -> dict[str, Tensor]:
+    """Image inputs of every row, as such a family's own forward takes them."""
+    shown = [batch.pixels[k] for k in batch.sets if k >= 0]
+    return {name: torch.cat([one[name] for one in shown]) for name in shown[0]}
 
 
 def image_features(model: Any, batch: Batch) -> Tensor:
