@@ -126,8 +126,15 @@ def interval_bar(point: Point, scale: Scale, reference: float | None, style: str
     )
 
 
-def curves(title: str, desc: str, series: Sequence[Series], y_low: float, y_high: float) -> Markup:
-    """Accuracy over `k`, lines labelled at their right ends; y in shares, shown in percent."""
+def curves(
+    title: str,
+    desc: str,
+    series: Sequence[Series],
+    y_low: float,
+    y_high: float,
+    axis: str = "k solutions",
+) -> Markup:
+    """Accuracy over whole numbers, lines labelled at their right ends; shares in percent."""
     top, bottom, left, right = 14.0, 228.0, 30.0, 258.0
     x_high = max((x for s in series for x in s.x), default=1.0)
     x = Scale(1.0, max(2.0, x_high), left, right)
@@ -139,7 +146,7 @@ def curves(title: str, desc: str, series: Sequence[Series], y_low: float, y_high
     parts.extend(
         text(f"{tick:.0f}", x(tick), bottom + 16, class_="tick middle") for tick in _k_ticks(x_high)
     )
-    parts.append(text("k solutions", right, bottom + 31, class_="tick end"))
+    parts.append(text(axis, right, bottom + 31, class_="tick end"))
     for s in series:
         edges = [(x(k), p.low, p.high) for k, p in zip(s.x, s.points, strict=True)]
         upper = [(px, y(high)) for px, low, high in edges if low is not None and high is not None]

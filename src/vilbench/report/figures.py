@@ -22,7 +22,7 @@ from vilbench.report.charts import (
     interval_bar,
     mark,
 )
-from vilbench.report.findings import Findings, best
+from vilbench.report.findings import ALL, Findings, best
 from vilbench.report.method import Group
 from vilbench.report.svg import Scale, covering, element
 from vilbench.report.text import name
@@ -191,6 +191,76 @@ class Figures:
                 )
             )
         return tuple(panels)
+
+    @cached_property
+    def last_n(self) -> tuple[Panel, ...]:
+        """Accuracy over n of last-n, a panel per step scorer, beside what needs no n."""
+        panels = []
+        for scorer in self.found.scorers:
+            rows = self.found.of_scorer(scorer)
+            by_n = {n: r for r in rows if (n := self.found.method(r.method).last_n)}
+            if len(by_n) < 2:
+                continue
+            most = float(max(by_n))
+            over_n = [by_n[n] for n in sorted(by_n)]
+            flat = [r for m in ("cot", "majority") if (r := self.found.row(m))]
+            flat += [r for r in rows if self.found.method(r.method).aggregation == "mean"]
+            series = [
+                Series(
+                    self.found.method(r.method).aggregation or r.method,
+                    self.style(r.method),
+                    (1.0, most),
+                    (_accuracy(r),) * 2,
+                    band=False,
+                )
+                for r in flat
+            ]
+            points = tuple(_accuracy(r) for r in over_n)
+            series.append(
+                Series("last-n", "second", tuple(map(float, sorted(by_n))), points, band=True)
+            )
+            span = _span([*points, *(Point(r.accuracy) for r in flat)]) or Point(0.0, 0.0, 1.0)
+            told = _told((r.method, numerals.percent(r.accuracy)) for r in [*flat, *over_n])
+            panels.append(
+                Panel(
+                    name(scorer),
+                    curves(
+                        f"Accuracy over n of last-n, {name(scorer)}",
+                        "Percent of problems answered right by the mean of the last n steps. "
+                        + told,
+                        series,
+                        span.value if span.low is None else span.low,
+                        span.value if span.high is None else span.high,
+                        axis="n last steps",
+                    ),
+                )
+            )
+        return tuple(panels)
+
+    @cached_property
+    def steps(self) -> Markup | None:
+        """Step-level AUROC of every step scorer, within problems and pooled."""
+        rows = []
+        for one in self.found.results.steps:
+            if one.source != ALL or one.modality != ALL:
+                continue
+            dots = []
+            if one.within is not None:
+                dots.append(Dot(Point(one.within, one.within_low, one.within_high), "scorer"))
+            if one.pooled is not None:
+                point = Point(one.pooled, one.pooled_low, one.pooled_high)
+                dots.append(Dot(point, "pooled", "diamond"))
+            rows.append(DotRow(name(one.scorer), tuple(dots), numerals.auroc(one.within)))
+        if not rows:
+            return None
+        return dot_rows(
+            "AUROC of right against wrong steps",
+            "Within problems, by scorer. " + _told((row.label, row.value) for row in rows),
+            rows,
+            (Reference("chance", 0.5, "cot"),),
+            tick="plain",
+            axis="AUROC",
+        )
 
     @cached_property
     def modality_methods(self) -> tuple[str, ...]:

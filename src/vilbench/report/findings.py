@@ -9,9 +9,9 @@ from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple, get_args
 
-from vilbench.evaluate.results import Discrimination, Results, Row
+from vilbench.evaluate.results import Contrast, Discrimination, Results, Row
 from vilbench.report.method import Group, Method, Rank, method, reading_order
-from vilbench.report.numerals import count, percent, points, points_range
+from vilbench.report.numerals import count, percent, percent_range, points, points_range
 from vilbench.report.text import name
 from vilbench.types import Modality
 
@@ -38,11 +38,12 @@ class _Block(NamedTuple):
     scorer: str
 
 
-def sign(row: Row) -> Sign:
-    """Where the interval of the row's difference from cot lies."""
-    if row.delta_low is not None and row.delta_low > 0:
+def sign(one: Row | Contrast) -> Sign:
+    """Where the interval of the difference lies; a row's is the one from cot."""
+    low, high = (one.delta_low, one.delta_high) if isinstance(one, Row) else (one.low, one.high)
+    if low is not None and low > 0:
         return Sign.ABOVE
-    if row.delta_high is not None and row.delta_high < 0:
+    if high is not None and high < 0:
         return Sign.BELOW
     return Sign.UNCLEAR
 
@@ -187,6 +188,20 @@ class Findings:
         return best(self.compared)
 
     @cached_property
+    def main(self) -> Row | None:
+        """The method that stands for the scorer that the run is about."""
+        for one in self.results.contrasts:
+            parts = self.method(one.method)
+            if parts.group is Group.SCORER and parts.scorer == self.results.main:
+                return self.row(one.method)
+        return None
+
+    @cached_property
+    def chosen(self) -> frozenset[str]:
+        """Methods that were chosen on other problems."""
+        return frozenset(one.method for one in self.results.chosen if one.method is not None)
+
+    @cached_property
     def finding(self) -> Finding:
         """What the run has found, in words that say when it has found nothing."""
         if not self.ranked:
@@ -197,7 +212,7 @@ class Findings:
         return reading_order(self.method(name), self.results.scorers)
 
     def _headline(self) -> str:
-        cot, top = self.row("cot"), self.best
+        cot, top = self.row("cot"), self.main or self.best
         problems = f"{count(self.ranked[0].n_problems)} problems"
         if top is None:
             shown = cot or self.ranked[0]
@@ -217,6 +232,17 @@ class Findings:
                     f"{percent(top.accuracy)} % of {problems} right, "
                     f"{points(top.delta_vs_cot)} points over a single solution."
                 )
+            case Sign.BELOW if self.main:
+                return (
+                    f"Choosing one of {top.k} solutions with {name(top.method)} loses "
+                    f"{percent(-top.delta_vs_cot)} points against a single one."
+                )
+            case Sign.UNCLEAR if self.main:
+                return (
+                    f"No clear gain: choosing one of {top.k} solutions with {name(top.method)} "
+                    f"differs from a single one by {points(top.delta_vs_cot)} points, and the "
+                    "interval of that difference contains 0."
+                )
             case Sign.BELOW:
                 return (
                     f"No way to choose one of {top.k} solutions beats a single one: even the "
@@ -230,7 +256,7 @@ class Findings:
                 )
 
     def _remarks(self) -> Iterable[str]:
-        cot, top, oracle = self.row("cot"), self.best, self.row("oracle")
+        cot, top, oracle = self.row("cot"), self.main or self.best, self.row("oracle")
         majority = self.row("majority")
         if cot and top and top.delta_vs_cot is not None:
             yield (
@@ -245,11 +271,20 @@ class Findings:
             )
             if top and top.recovered is not None:
                 text += f"; {name(top.method)} goes {percent(top.recovered)} % of the way there"
+                if top.recovered_low is not None:
+                    text += f" ({percent_range(top.recovered_low, top.recovered_high)})"
             yield text + "."
         if majority and top and top.method != majority.method:
-            yield (
-                f"Majority voting, which needs no scorer, reaches {percent(majority.accuracy)} %."
-            )
+            text = f"Majority voting, which needs no scorer, reaches {percent(majority.accuracy)} %"
+            for one in self.results.contrasts:
+                place = (one.method, one.against, one.source, one.modality)
+                if place == (top.method, majority.method, ALL, ALL):
+                    text += (
+                        f"; {name(top.method)} differs from it by {points(one.delta)} points "
+                        f"({points_range(one.low, one.high)})"
+                    )
+            yield text + "."
+        yield from self._choice_remark()
         if cot and self.compared:
             yield self._multiplicity()
         yield from self._modality_remark()
@@ -270,8 +305,16 @@ class Findings:
             )
         return text
 
+    def _choice_remark(self) -> Iterable[str]:
+        for one in self.results.chosen:
+            if self.main is not None and one.method == self.main.method:
+                yield (
+                    f"The aggregation of {name(one.method)} was chosen on other problems "
+                    f"({name(one.problem_set)}, {count(one.n_problems)} of them)."
+                )
+
     def _modality_remark(self) -> Iterable[str]:
-        top = self.best
+        top = self.main or self.best
         if top is None or len(self.modalities) < 2:
             return
         parts = []

@@ -63,6 +63,12 @@ class Method:
         return _LAST.match(self.aggregation) is not None
 
     @property
+    def last_n(self) -> int:
+        """How many last steps it averages; 0 for any other aggregation."""
+        found = _LAST.match(self.aggregation)
+        return int(found.group(1) or 0) if found else 0
+
+    @property
     def is_reference(self) -> bool:
         """Whether nobody could choose answers with it: one sample, a lot, or the gold."""
         return self.group in (Group.COT, Group.RANDOM, Group.ORACLE)

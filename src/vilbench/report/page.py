@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from vilbench.evaluate.results import Results
 from vilbench.report import numerals
+from vilbench.report.evidence import Evidence, slice_label
 from vilbench.report.exhibit import COLOURS, Exhibit, display
 from vilbench.report.figures import Figures
 from vilbench.report.findings import ALL, Findings, sign
@@ -65,6 +66,7 @@ def render(
             results=results,
             found=found,
             figures=Figures(found),
+            evidence=Evidence(found),
             exhibits=[display(e, results.scorers, histograms) for e in gallery],
             provenance=provenance,
             style=Markup(style),  # noqa: S704 - our own file
@@ -126,5 +128,6 @@ def _environment() -> Environment:
         auroc=numerals.auroc,
         count=numerals.count,
         sign=sign,
+        part=slice_label,
     )
     return environment

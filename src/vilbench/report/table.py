@@ -13,12 +13,15 @@ from rich.text import Text
 
 from vilbench.evaluate.results import Results, Row
 from vilbench.report import numerals
+from vilbench.report.evidence import Evidence
 from vilbench.report.findings import Findings, Sign, sign
 from vilbench.report.text import name
 
 _SIGNS = {Sign.ABOVE: "▲", Sign.BELOW: "▼", Sign.UNCLEAR: ""}
 _GAP = 2
-_ASCII = str.maketrans({numerals.MINUS: "-", numerals.MISSING: "-", "▲": "+", "▼": "-", "…": "..."})
+_ASCII = str.maketrans(
+    {numerals.MINUS: "-", numerals.MISSING: "-", "▲": "+", "▼": "-", "…": "...", "†": "^"}
+)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~&!()$])")
 
 
@@ -112,7 +115,8 @@ def markdown_table(results: Results) -> str:
         "|:--|" + "--:|" * len(COLUMNS),
     ]
     for row in found.ranked:
-        cells = [_escaped(name(row.method)), *(c.write(row) for c in COLUMNS)]
+        mark = " †" if row.method in found.chosen else ""
+        cells = [_escaped(name(row.method)) + mark, *(c.write(row) for c in COLUMNS)]
         if found.best is not None and row.method == found.best.method:
             cells[:2] = [f"**{cell}**" for cell in cells[:2]]
         lines.append("| " + " | ".join(cells) + " |")
@@ -132,8 +136,10 @@ def _escaped(text: str) -> str:
 
 
 def _method(found: Findings, row: Row) -> str:
-    best = found.best is not None and row.method == found.best.method
-    return f"{name(row.method)} *" if best else name(row.method)
+    marks = "†" if row.method in found.chosen else ""
+    if found.best is not None and row.method == found.best.method:
+        marks += "*"
+    return f"{name(row.method)} {marks}".rstrip()
 
 
 def _fitting(found: Findings, width: int) -> Sequence[Column]:
@@ -172,6 +178,21 @@ def _notes(found: Findings) -> list[str]:
             f"k = {found.k}; accuracy in percent, differences from cot in points (paired); "
             "▲ ▼ interval clear of 0; * best method that needs no gold answer."
         )
+    if found.chosen:
+        sets = dict.fromkeys(name(one.problem_set) for one in results.chosen)
+        lines.append(f"† aggregation chosen on other problems: {', '.join(sets)}.")
+    lines += [
+        f"{name(one.method)} over {name(one.against)}: {numerals.points(one.delta)} points "
+        f"({numerals.points_range(one.low, one.high)}), p {numerals.p_value(one.p_value)}."
+        for one in Evidence(found).main
+    ]
+    lines += [
+        f"Steps, {name(one.scorer)}: AUROC within problems {numerals.auroc(one.within)} "
+        f"({numerals.auroc(one.within_low)} – {numerals.auroc(one.within_high)}), pooled "
+        f"{numerals.auroc(one.pooled)}"
+        + (f", macro-F1 {numerals.percent(one.macro_f1)} %." if one.macro_f1 is not None else ".")
+        for one in Evidence(found).steps
+    ]
     if results.minimal_detectable_delta is not None:
         lines.append(
             f"Smallest detectable difference at {numerals.count(results.n_problems)} problems: "
