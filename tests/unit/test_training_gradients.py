@@ -27,7 +27,7 @@ def gradients(learner: Learner, batches: Sequence[Batch]) -> dict[str, torch.Ten
     learner.zero_grad()
     counts = torch.stack([batch.counts() for batch in batches]).sum(0)
     for batch in batches:
-        learner.objective.total(learner(batch), counts).backward()
+        learner.objective.total(learner(batch), counts).backward()  # type: ignore[no-untyped-call]
     return {
         name: parameter.grad.clone()
         for name, parameter in learner.named_parameters()

@@ -26,23 +26,6 @@ EVERYTHING = LossConfig(dense=0.7, rank=0.3, language=0.2, language_on="correct-
 WORDS = tuple(
     "count the red circles left of three bars angle sum is 40 12 7 above below".split()  # noqa: SIM905
 )
-    "count",
-    "the",
-    "red",
-    "circles",
-    "left",
-    "of",
-    "three",
-    "bars",
-    "angle",
-    "sum",
-    "is",
-    "40",
-    "12",
-    "7",
-    "above",
-    "below",
-]
 
 
 def fresh(**options: Any) -> LoadedPrm:
@@ -54,12 +37,14 @@ def fresh(**options: Any) -> LoadedPrm:
 def rows(groups: int = 3, siblings: int = 4, seed: int = 0) -> tuple[TrainingRow, ...]:
     """Solutions of uneven lengths; some steps without label, some questions without image."""
     rng = random.Random(seed)
-    made = []
+    made: list[TrainingRow] = []
     for group in range(groups):
         image = () if group % 3 == 2 else (data.picture(group, 64, 64 + 32 * (group % 2)),)
         parts = (*image, f"What is {' '.join(rng.choices(WORDS, k=rng.randint(2, 9)))}?")
         for number in range(siblings):
-            steps, values, marks = [], [], []
+            steps: list[str] = []
+            values: list[float | None] = []
+            marks: list[tuple[Mark, ...]] = []
             right = True
             for _ in range(rng.randint(1, 5)):
                 step = " ".join(rng.choices(WORDS, k=rng.randint(1, 8)))

@@ -185,7 +185,10 @@ class Collator:
         """Each set of images once, and where its features go."""
         sets: dict[tuple[Image, ...], int] = {}
         starts: list[int] = []
-        pixels, places, features, shown = [], [], [], []
+        pixels: list[Pixels] = []
+        places: list[Any] = []
+        features: list[Any] = []
+        shown: list[int] = []
         free = 0
         for number, row in enumerate(rows):
             if not row.images:
