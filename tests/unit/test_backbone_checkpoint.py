@@ -57,7 +57,7 @@ def test_a_folder_loads(folder: Path) -> None:
 def test_a_device_that_is_not_there_is_named(folder: Path, device: str) -> None:
     with pytest.raises(CheckpointError, match=f"'{device}' cannot be used here") as caught:
         load(folder, device)
-    assert caught.value.field == "device"
+    assert (caught.value.file, caught.value.field) == (str(folder), "device")
 
 
 def test_a_folder_of_the_stock_classes_loads(folder: Path) -> None:

@@ -205,7 +205,7 @@ def told(text: str) -> str:
         (("  n: 4", "  temperature: .nan"), "row 5, field 'sample.temperature': "),
         (
             ("model: folder}", "model: folder, device: gpu}"),
-            "row 4, field 'sample.engine.device': ",
+            "row 4, field 'sample.engine.device': 'gpu' is none of auto, cpu, cuda",
         ),
         (("  n: 4", "  format: haiku"), "row 5, field 'sample.format': 'haiku' is none of steps"),
         (

@@ -338,8 +338,8 @@ def test_a_huge_image_file_is_refused_unread(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("none.png", "no such file"),
-        ("folder", "no such file"),
-        ("pipe", "no such file"),
+        ("folder", "is no plain file"),
+        ("pipe", "is no plain file"),
         ("x" * 5000, "too long for a path"),
         ("x" * 300, "name too long"),
         ("", "no path"),

@@ -88,7 +88,7 @@ def load(
     folder = Path(folder)
     _check_configs(folder)
     weights = _check_weights(folder)
-    place = _place(device)
+    place = _place(folder, device)
     precision = _precision(dtype, place)
     processor = _load_processor(folder)
     model = _load_model(folder, precision, extra).to(place).eval()
@@ -130,8 +130,8 @@ def _file_hash(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _place(device: str) -> torch.device:
-    """The device, once a tensor has been made there.
+def _place(folder: Path, device: str) -> torch.device:
+    """The device for a model, once a tensor has been made there.
 
     Raises:
         CheckpointError: There is no such device at hand.
@@ -145,7 +145,7 @@ def _place(device: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # torch answers with any of them, by how it was built and what the machine has.
         raise CheckpointError(
-            f"'{name}' cannot be used here: {_told(error)}", field="device"
+            f"'{name}' cannot be used here: {_told(error)}", file=folder, field="device"
         ) from error
     return place
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     JsonValue,
@@ -44,7 +46,15 @@ _Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Device = Annotated[str, Field(pattern=r"^(auto|((cpu|cuda|mps|xpu)(:[0-9]{1,3})?))$")]
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:[0-9]{1,3})?", name):
+        raise ValueError(f"'{name}' is none of auto, cpu, cuda, mps, xpu, or one by number: cuda:1")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_device)]
 
 
 def _format(name: str) -> str:

@@ -178,7 +178,8 @@ def _below(folder: Path, name: ImageName) -> Path:
             raise ProblemError(f"{told} leads out of the file's folder", field=name.field)
         # Neither a folder nor a pipe, which would never end.
         if not path.is_file():
-            raise ImageError(f"{told}: no such file", field=name.field)
+            words = "is no plain file" if path.exists() else "no such file"
+            raise ImageError(f"{told}: {words}", field=name.field)
     except OSError as error:
         raise ImageError(f"{told}: {error.strerror}", field=name.field) from error
     except RuntimeError as error:
