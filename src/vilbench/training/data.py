@@ -124,20 +124,32 @@ class Reading:
 
 
 def load(
-    file: Path, span: ValueRange, *, most_bad: float = 0.0, limit: int | None = None
+    file: Path,
+    span: ValueRange,
+    *,
+    kind: str = "rows",
+    folder: Path | None = None,
+    most_bad: float = 0.0,
+    limit: int | None = None,
 ) -> TrainingSet:
-    """The rows of a JSONL or Parquet file; every image is decoded once.
+    """The rows of a file; every image is decoded once.
 
     Args:
-        file: Named `.jsonl` or `.parquet`.
+        file: Named `.parquet`, or JSON lines.
         span: What values may be.
+        kind: "rows" as in `training.rows`, or a key of `public.READERS`.
+        folder: Where its images are; beside the file when None.
         most_bad: Share of rows that may be set aside.
         limit: Read the first rows only.
 
     Raises:
         InputError: The file cannot be read, a row has a fault and too many have one.
     """
-    reading = Reading(file, file.parent)
+    reading = Reading(file, folder or file.parent)
+    if kind != "rows":
+        from vilbench.training.public import READERS
+
+        return reading.finish(READERS[kind](reading, span, limit), most_bad)
     source = _parquet if file.suffix == ".parquet" else _jsonl
     rows: list[TrainingRow] = []
     known: dict[str, int] = {}

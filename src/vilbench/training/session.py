@@ -181,7 +181,14 @@ def _read(recipe: TrainRecipe) -> tuple[TrainingSet, TrainingSet | None]:
     data = recipe.data
 
     def read(file: str) -> TrainingSet:
-        return load(Path(file), recipe.span, most_bad=data.max_bad, limit=data.limit)
+        return load(
+            Path(file),
+            recipe.span,
+            kind=data.kind,
+            folder=Path(data.images) if data.images else None,
+            most_bad=data.max_bad,
+            limit=data.limit,
+        )
 
     return read(data.train), read(data.dev) if data.dev else None
 
