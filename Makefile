@@ -34,12 +34,17 @@ format: $(READY)  ## Format and mend what can be mended.
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-embedded: $(READY)  ## Train the embedded checkpoints anew (hours on two cores); they replace the shipped ones.
+embedded: $(READY)  ## Train the embedded models anew (hours on two cores); they replace the shipped ones.
 	for size in small base; do \
 	  $(BIN)/python -m vilbench.training.embedded.recipe --out build/embedded --size $$size --threads 2 || exit 1; \
 	  rm -rf src/vilbench/embedded/$$size; \
 	  cp -r build/embedded/$$size/final src/vilbench/embedded/$$size; \
 	done
+	$(BIN)/python -m vilbench.training.embedded.labels --out build/labels/dev --split dev --puzzles 150 --samples 8
+	$(BIN)/python -m vilbench.training.embedded.labels --out build/labels/train --puzzles 4500 --samples 6 --made-up 2
+	$(BIN)/vilbench train vilprm-embedded --out build/vilprm
+	rm -rf src/vilbench/embedded/vilprm
+	cp -r build/vilprm/prm src/vilbench/embedded/vilprm
 
 bench: $(READY)  ## Performance as ratios against the naive way.
 	$(BIN)/python benchmarks/sampling.py

@@ -31,10 +31,10 @@ scorers:
 """
 
 
-def shipped() -> list[str]:
+def shipped(room: str = ".") -> list[str]:
     return [
         Path(item.name).stem
-        for item in files("vilbench.recipes").iterdir()
+        for item in files("vilbench.recipes").joinpath(room).iterdir()
         if item.name.endswith(".yaml")
     ]
 
@@ -48,6 +48,15 @@ def test_shipped_recipe_loads(name: str) -> None:
     recipe = config.load(name)
     assert recipe.scorers
     assert config.plan(recipe).n == recipe.sample.n
+
+
+@pytest.mark.parametrize("name", shipped("training"))
+def test_shipped_training_loads(name: str) -> None:
+    recipe = config.load_training(name)
+    assert recipe.name == name
+    assert recipe.loss.kind == "mse" and recipe.epochs == 2  # the paper's
+    with pytest.raises(RecipeError, match=f"no recipe '{name}' is shipped; there are embedded"):
+        config.load(name)
 
 
 def test_a_recipe_of_the_demo_has_every_row_that_is_promised() -> None:

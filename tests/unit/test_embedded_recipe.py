@@ -45,8 +45,8 @@ def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_plans_are_whole_rounds_with_names_of_their_own() -> None:
-    plans = [recipe.ALIGN, recipe.FIRST, *recipe.SECOND.values()]
-    assert len({plan.name for plan in plans}) == len(plans) == 4
+    plans = [recipe.ALIGN, recipe.FIRST, *recipe.SECOND.values(), *recipe.THIRD.values()]
+    assert len({plan.name for plan in plans}) == len(plans) == 6
     assert all(plan.steps % ROUND == 0 for plan in plans)
     assert all(plan.rates[0] > plan.rates[1] > 0 for plan in plans)
 
@@ -83,6 +83,15 @@ def test_the_second_stage_learns_from_own_attempts(no_picture: None) -> None:
     assert Counter(example.task for example in judging)["judge-whole"] > 20
 
 
+def test_the_last_stage_learns_from_right_solutions_most(no_picture: None) -> None:
+    own = [Attempt(draw("angles", "text", "train", k), "Step 1: hm\nAnswer: 0") for k in range(9)]
+    rng = random.Random(5)
+    drawn = [recipe.draw_third(own, rng) for _ in range(250)]
+    right = [one for one in drawn if one.task == "solve" and one.right_until == len(one.reply)]
+    assert 0.5 < len(right) / 250 < 0.75
+    assert Counter(one.task for one in drawn).keys() >= {"caption", "judge-step", "judge-whole"}
+
+
 def test_made_up_solutions_are_right_now_and_then(no_picture: None) -> None:
     rng = random.Random(4)
     puzzle = draw("machines", "text", "train", 1)
@@ -116,6 +125,8 @@ def test_the_whole_recipe_on_a_small_scale(
     monkeypatch.setattr(recipe, "ALIGN", plan._replace(name="align"))
     monkeypatch.setattr(recipe, "FIRST", plan._replace(name="first"))
     monkeypatch.setattr(recipe, "SECOND", {"small": plan, "base": plan})
+    third = plan._replace(name="third")
+    monkeypatch.setattr(recipe, "THIRD", {"small": third, "base": third})
     monkeypatch.setattr(recipe, "own_attempts", lambda *_: list(some_attempts()))
     monkeypatch.setattr(recipe, "contents", lambda split, _: contents(split, 9))
     for size in ("small", "base"):

@@ -46,13 +46,17 @@ def load(recipe: str) -> Recipe:
 
 def load_training(recipe: str) -> TrainRecipe:
     """A recipe of a training, found and refused as by `load`."""
-    source = find(recipe)
+    source = find(recipe, "training")
     document = read_yaml(*source)
     return parse_training(document.data, source.file, document.node)
 
 
-def find(recipe: str) -> Source:
+def find(recipe: str, room: str = ".") -> Source:
     """The text of a YAML file, or of a shipped recipe by its bare name.
+
+    Args:
+        recipe: The file or the name.
+        room: Folder among the shipped recipes.
 
     Raises:
         RecipeError: There is none.
@@ -61,7 +65,7 @@ def find(recipe: str) -> Source:
     if path.suffix not in _SUFFIXES:
         shipped = {
             Path(item.name).stem: item
-            for item in files("vilbench.recipes").iterdir()
+            for item in files("vilbench.recipes").joinpath(room).iterdir()
             if item.name.endswith(_SUFFIXES)
         }
         if recipe not in shipped:

@@ -3,8 +3,8 @@
 Both sizes share a trunk, which is of the small size: captions alone teach the vision tower to
 see, which the full mixture does not (`LOG.md`), then it learns to solve and to judge made-up
 errors. Its own solutions of training puzzles are sampled and labelled by the exact checker, and
-each size goes on with those: `small` as it is, `base` with three more layers. Weights are
-stored in bfloat16.
+each size goes on with those: `small` as it is, `base` with three more layers. A last stage is
+mostly right solutions again. Weights are stored in bfloat16.
 
     python -m vilbench.training.embedded.recipe --out build/embedded --size base
 """
@@ -55,6 +55,11 @@ FIRST = Plan("first", 1504, 32, (1.5e-3, 1e-3), warm_up=False)
 SECOND: dict[Size, Plan] = {
     "small": Plan("second-small", 1000, 32, (1e-3, 2e-5), warm_up=False),
     "base": Plan("second-base", 2000, 32, (1.2e-3, 2e-5), warm_up=False),
+}
+
+THIRD: dict[Size, Plan] = {
+    "small": Plan("third-small", 800, 32, (1.2e-3, 2e-5), warm_up=True),
+    "base": Plan("third-base", 800, 32, (1.2e-3, 2e-5), warm_up=True),
 }
 
 CAPTIONS = 0.15
@@ -132,6 +137,20 @@ def draw_second(attempts: Sequence[Attempt], rng: random.Random) -> Example:
     if roll < 0.68:
         return solve(rng.choice(attempts))
     return solve(made_up(draw_puzzle(rng, SEED), rng, right=0.75))
+
+
+def draw_third(attempts: Sequence[Attempt], rng: random.Random) -> Example:
+    """An example of the third stage: mostly right solutions, which most attempts are not."""
+    roll = rng.random()
+    if roll < 0.08:
+        puzzle = draw_puzzle(rng, SEED)
+        return caption(puzzle, rng) or solve(gold(puzzle, rng))
+    if roll < 0.26:
+        own = rng.random() < 0.5
+        return draw_judgement(
+            rng.choice(attempts) if own else made_up(draw_puzzle(rng, SEED), rng), rng
+        )
+    return solve(made_up(draw_puzzle(rng, SEED), rng, right=0.8))
 
 
 class _Kept(NamedTuple):
@@ -241,7 +260,11 @@ def train_size(size: Size, out: Path) -> None:
     def draw_own(rng: random.Random, share: float) -> Example:
         return draw_second(attempts, rng)
 
+    def draw_right(rng: random.Random, share: float) -> Example:
+        return draw_third(attempts, rng)
+
     seen = seen | train(learner, processor, SECOND[size], draw_own, out / size, _say)
+    seen |= train(learner, processor, THIRD[size], draw_right, out / size, _say)
     check_apart(seen)
     _say(f"{size}: {len(seen)} puzzles seen, none of dev or test among them")
     _save(learner.model.to(torch.bfloat16), processor, out / size / "final")
