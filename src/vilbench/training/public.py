@@ -21,11 +21,12 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.problems.rows import ImageName, Row, shown
 from vilbench.steps import split
 from vilbench.training.data import Reading
 from vilbench.training.rows import Place, TrainingRow, ValueRange, number, row_of
-from vilbench.types import Image, ImageError, InputError, ProblemError
+from vilbench.types import Image
 
 _IMAGE_MARK = re.compile(r"\s*<image>\s*")
 _HEADINGS = re.compile(
