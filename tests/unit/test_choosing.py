@@ -3,92 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import yaml
+from puzzle_run import PRM, RECIPE, choice, puzzle_run
 
 from vilbench import config
-from vilbench.cli import job, main
+from vilbench.cli import main
 from vilbench.errors import RecipeError, RunError
 from vilbench.evaluate.analysis import Plan, analyse
 from vilbench.evaluate.choice import Choice
 from vilbench.evaluate.choosing import choose, written
 from vilbench.evaluate.pools import Scale, ScorerPlan
-from vilbench.evaluate.stages import note_sampling, note_scoring
-from vilbench.problems.puzzles import puzzles
-from vilbench.problems.puzzles.claims import word
-from vilbench.problems.puzzles.puzzle import gold_claims
-from vilbench.store.manifest import Manifest
-from vilbench.store.run import Run
-from vilbench.testing import make_solution
-from vilbench.types import StepScores
-
-PRM = ScorerPlan("prm", "step", Scale(0, 1), ("mean", "last-1", "min", "last-2"), "mean")
-RECIPE = """\
-name: tiny
-problems: {source: puzzles, split: dev, limit: 4}
-sample: {engine: {kind: local, model: "embedded:small"}, n: 2}
-scorers:
-  - {kind: prm, name: prm, model: some/folder, aggregations: [mean, last-1, min, last-2]}
-  - {kind: prm, name: prm-untrained, model: some/folder, untrained: true, aggregations: [last-1]}
-  - {kind: likelihood, engine: {kind: local, model: "embedded:small"}}
-main: prm
-"""
-
-
-def choice(**changes: object) -> Choice:
-    given = {"aggregation": "last-1", "threshold": 0.5, "problem_set": "puzzles:dev"}
-    return Choice.model_validate({**given, "n_problems": 4, "n": 2, "seed": 3, **changes})
-
-
-def dev_run(folder: Path, split: str = "dev", scorer: str = "prm") -> Run:
-    """Four puzzles with a right and a wrong solution each, whose values tell them apart at their ends.
-
-    The earlier steps of a right solution have lower values than those of a wrong one, so
-    that `mean` takes a long one for worse; the other aggregations find it.
-    """
-    recipe = config.parse_text(RECIPE, "recipe")
-    identity = recipe.identity()
-    manifest = Manifest.of("tiny", identity, seed=3, problem_set=f"puzzles:{split}")
-    run = Run.open(folder, manifest, fresh=True)
-    drawn = list(puzzles("dev", 4))
-    run.add_problems([puzzle.problem for puzzle in drawn])
-    job.note_command(run, recipe, "vilbench run")
-    note_sampling(run, "drawn", 2, "policy")
-    note_scoring(run, scorer, "scored", "drawn")
-    for puzzle in drawn:
-        claims = gold_claims(puzzle.scene)
-        steps = [word(claim, 0) for claim in claims]
-        wrong = [*steps[:-1], "It is 7 and 8, so 99 + 99 = 7."]
-        texts = ["\n".join(steps), "\n".join(wrong)]
-        answers: Sequence[str | None] = (puzzle.problem.answer, None)
-        solutions = [
-            make_solution(puzzle.problem, index, text, answer=answer)
-            for index, (text, answer) in enumerate(zip(texts, answers, strict=True))
-        ]
-        run.put_solutions("drawn", solutions)
-        early = len(steps) - 1
-        values = ((0.6,) * early + (0.9,), (1.0,) * early + (0.2,))
-        run.put_scores(
-            "scored",
-            [
-                StepScores(
-                    problem_id=puzzle.problem.id,
-                    solution_index=index,
-                    scorer=scorer,
-                    granularity="step",
-                    values=given,
-                )
-                for index, given in enumerate(values)
-            ],
-        )
-    return run
 
 
 def test_the_best_aggregation_and_threshold_are_chosen(tmp_path: Path) -> None:
-    with dev_run(tmp_path) as run:
+    with puzzle_run(tmp_path) as run:
         (found,) = choose(run, Plan(2, (PRM,)))
         assert found.scorer == "prm"
         assert (found.choice.aggregation, found.accuracy) == ("last-1", 1.0)
@@ -102,20 +33,20 @@ def test_the_best_aggregation_and_threshold_are_chosen(tmp_path: Path) -> None:
 def test_of_equal_aggregations_the_first_of_the_list_is_taken(tmp_path: Path) -> None:
     for order in (("last-1", "min", "last-2"), ("last-2", "min"), ("min", "last-1")):
         plan = Plan(2, (ScorerPlan("prm", "step", Scale(0, 1), order, "mean"),))
-        with dev_run(tmp_path) as run:
+        with puzzle_run(tmp_path) as run:
             (found,) = choose(run, plan)
         assert (found.choice.aggregation, found.accuracy) == (order[0], 1.0)
 
 
 def test_nothing_is_chosen_on_test_problems_or_without_a_step_scorer(tmp_path: Path) -> None:
-    with dev_run(tmp_path, "test") as run, pytest.raises(RunError, match="over puzzles:test"):
+    with puzzle_run(tmp_path, "test") as run, pytest.raises(RunError, match="over puzzles:test"):
         choose(run, Plan(2, (PRM,)))
-    with dev_run(tmp_path) as run, pytest.raises(RunError, match="no step scorer"):
+    with puzzle_run(tmp_path) as run, pytest.raises(RunError, match="no step scorer"):
         choose(run, Plan(2, ()))
 
 
 def test_a_recipe_takes_what_was_written(tmp_path: Path) -> None:
-    with dev_run(tmp_path) as run:
+    with puzzle_run(tmp_path) as run:
         found = choose(run, Plan(2, (PRM,)))
     data = yaml.safe_load(RECIPE)
     data["scorers"][0] |= yaml.safe_load(written(found))["prm"]
@@ -137,7 +68,7 @@ def test_a_choice_is_no_part_of_what_was_sampled_or_scored() -> None:
 
 def test_a_choice_has_no_say_on_the_problems_that_it_was_made_on(tmp_path: Path) -> None:
     plan = ScorerPlan("prm", "step", Scale(0, 1), PRM.aggregations, "mean", choice())
-    with dev_run(tmp_path) as run:
+    with puzzle_run(tmp_path) as run:
         results = analyse(run, Plan(2, (plan,)))
     assert results.chosen == ()
     assert {one.macro_f1 for one in results.steps} == {None}
@@ -173,7 +104,7 @@ def test_commands(
             main()
         return int(ended.value.code or 0)
 
-    dev_run(tmp_path / "dev").close()
+    puzzle_run(tmp_path / "dev").close()
     assert vilbench("choose", tmp_path / "dev") == 0
     said = capsys.readouterr().out
     assert "last-1 answers 100.0% right; macro-F1 over steps 100.0%" in said

@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytest import MonkeyPatch
 from scipy.stats import binomtest, mannwhitneyu
 
 from vilbench.metrics import (
     Bootstrap,
+    Calls,
+    Separation,
+    best_threshold,
     compare,
     count_verdicts,
     exact_mcnemar,
+    mcnemar,
     minimal_detectable_delta,
     pooled_auroc,
     recovered_share,
@@ -294,6 +299,93 @@ def test_intervals_equal_those_of_resampled_data() -> None:
         found = function(scores, correct, bootstrap)
         values = [value for value in drawn if value is not None]
         assert [found.low, found.high] == pytest.approx(np.quantile(values, [0.025, 0.975]))
+
+
+def test_parts_of_the_problems_have_the_auroc_of_their_own(monkeypatch: MonkeyPatch) -> None:
+    generator = np.random.default_rng(3)
+    scores = [generator.integers(0, 9, size).astype(float).tolist() for size in (5, 0, 9, 3, 7)]
+    correct = [(generator.random(len(pool)) < 0.5).tolist() for pool in scores]
+    # However few running counts fit into memory.
+    monkeypatch.setattr("vilbench.metrics.auroc._BLOCK", 50)
+    separation = Separation(scores, correct)
+    places, bootstrap = np.array([0, 2, 4]), Bootstrap(3)
+    some = ([scores[place] for place in places], [correct[place] for place in places], bootstrap)
+    assert separation.within(bootstrap, places) == within_auroc(*some)
+    assert separation.pooled(bootstrap, places) == pooled_auroc(*some)
+    with pytest.raises(ValueError, match="of 3 problems does not match 5"):
+        separation.within(bootstrap)
+
+
+# --- right or wrong by a threshold
+
+
+def test_macro_f1_by_hand() -> None:
+    scores: list[list[float | None]] = [[0.9, 0.4, 0.5], [0.1, None, 0.7]]
+    correct = [[True, True, False], [False, True, False]]
+    found = Calls(scores, correct, 0.5).macro_f1(Bootstrap(2))
+    assert found is not None
+    # Called right: .9, .5, .7, of which one is; to find are 3. Called wrong: .4, .1.
+    assert found.right == pytest.approx(2 * 1 / (3 + 3))
+    assert found.wrong == pytest.approx(2 * 1 / (3 + 2))
+    assert found.value == pytest.approx((found.right + found.wrong) / 2)
+    first = Calls(scores, correct, 0.5).macro_f1(Bootstrap(1), np.array([0]))
+    second = Calls(scores[1:], correct[1:], 0.5).macro_f1(Bootstrap(1))
+    assert first is not None and second is not None
+    # A resample has the one, the other, or both.
+    ways = (first.value, second.value, found.value)
+    assert (found.low, found.high) == (min(ways), max(ways))
+    assert Calls([[]], [[]], 0.5).macro_f1(Bootstrap(1)) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.booleans()),
+        min_size=1,
+        max_size=12,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_the_best_threshold_is_the_best_of_all(steps: list[tuple[float | None, bool]]) -> None:
+    scores, correct = [score for score, _ in steps], [good for _, good in steps]
+    found = best_threshold(scores, correct)
+    if all(score is None for score in scores):
+        assert found is None
+        return
+    assert found is not None
+
+    def reached(threshold: float) -> float:
+        made = Calls([scores], [correct], threshold).macro_f1(Bootstrap(1, 1))
+        assert made is not None
+        return made.value
+
+    assert found.macro_f1 == pytest.approx(reached(found.value))
+    assert found.macro_f1 == pytest.approx(max(map(reached, (0.0, 0.1, 0.3, 0.7, 1.1))))
+
+
+# --- ties and ratios
+
+
+def test_mcnemar_with_ties_lies_between_its_extremes() -> None:
+    one, other = np.repeat([1.0, 0.0, 0.5], [12, 3, 6]), np.repeat([0.0, 1.0, 0.0], [12, 3, 6])
+    assert mcnemar(one[:15], other[:15]) == exact_mcnemar(12, 3)
+    assert exact_mcnemar(18, 3) < mcnemar(one, other) < exact_mcnemar(12, 3)
+    assert mcnemar(one, other) == mcnemar(one, other)
+    with pytest.raises(ValueError, match="pair"):
+        mcnemar(one, other[:3])
+
+
+def test_ratios_are_resampled_together() -> None:
+    generator = np.random.default_rng(4)
+    above, below = generator.random((2, 15, 2))
+    below[:, 1] = 0
+    below[0, 1] = above[0, 1] = 1
+    bootstrap = Bootstrap(15, 300)
+    low, high = bootstrap.ratio_interval(above, below)
+    drawn = (bootstrap.counts @ above[:, 0]) / (bootstrap.counts @ below[:, 0])
+    assert [low[0], high[0]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    # Resamples without the one problem that has a denominator are left out.
+    assert 1 <= low[1] < high[1] < np.inf
+    assert np.isnan(bootstrap.ratio_interval(above, np.zeros((15, 2))).low).all()
 
 
 def test_clustering_widens_the_pooled_interval() -> None:

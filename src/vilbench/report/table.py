@@ -181,17 +181,20 @@ def _notes(found: Findings) -> list[str]:
     if found.chosen:
         sets = dict.fromkeys(name(one.problem_set) for one in results.chosen)
         lines.append(f"† aggregation chosen on other problems: {', '.join(sets)}.")
+    evidence = Evidence(found)
+    told = {"cot", "majority", *(one.row.method for one in evidence.standing)}
     lines += [
         f"{name(one.method)} over {name(one.against)}: {numerals.points(one.delta)} points "
         f"({numerals.points_range(one.low, one.high)}), p {numerals.p_value(one.p_value)}."
-        for one in Evidence(found).main
+        for one in evidence.main
+        if one.against in told
     ]
     lines += [
         f"Steps, {name(one.scorer)}: AUROC within problems {numerals.auroc(one.within)} "
         f"({numerals.auroc(one.within_low)} – {numerals.auroc(one.within_high)}), pooled "
         f"{numerals.auroc(one.pooled)}"
         + (f", macro-F1 {numerals.percent(one.macro_f1)} %." if one.macro_f1 is not None else ".")
-        for one in Evidence(found).steps
+        for one in evidence.steps
     ]
     if results.minimal_detectable_delta is not None:
         lines.append(
