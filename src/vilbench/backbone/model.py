@@ -2,17 +2,18 @@
 
 The parts are those that transformers gives every image-text-to-text model: image features
 take the places of their placeholder tokens among the embeddings, and the text decoder does
-the rest. Families that add something to this (features in deeper layers, bidirectional
-attention over images, scaled logits) would be computed wrongly: see `agreement`.
+the rest. Features that enter deeper layers too (DeepStack, Meng et al., 2024, as in Qwen3-VL)
+are handed to it. Families that add something else to this (bidirectional attention over
+images, scaled logits) would be computed wrongly: see `agreement`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,13 @@ class EngineCounts:
     decoded_tokens: int = 0
     forwards: int = 0
     image_encodings: int = 0
+
+
+class _Features(NamedTuple):
+    """Of a set of images: `[n, W]` for the embeddings, and one such tensor per deeper layer."""
+
+    shown: Tensor
+    deep: tuple[Tensor, ...]
 
 
 class Backbone:
@@ -92,7 +100,7 @@ class Backbone:
         self._inner = getattr(model, "model", model)
         self._rope = getattr(self._inner, "get_rope_index", None)
         self.axes = 3 if self._rope else 1
-        self._features: OrderedDict[tuple[Image, ...], Tensor] = OrderedDict()
+        self._features: OrderedDict[tuple[Image, ...], _Features] = OrderedDict()
         self._positions: OrderedDict[object, npt.NDArray[np.int64]] = OrderedDict()
         self._remember = remember
 
@@ -114,16 +122,25 @@ class Backbone:
             )
             features = output.pooler_output
             parts = [features] if isinstance(features, Tensor) else list(features)
+            deep = [list(layer) for layer in getattr(output, "deepstack_features", None) or ()]
+            done = 0
             for images in batch:
-                count = len(images) if len(batch) > 1 else len(parts)
-                rows = [part.reshape(-1, part.shape[-1]) for part in parts[:count]]
-                self._features[images] = torch.cat(rows).to(self.shape.dtype)
+                end = done + len(images) if len(batch) > 1 else len(parts)
+                self._features[images] = _Features(
+                    self._rows(parts[done:end]),
+                    tuple(self._rows(layer[done:end]) for layer in deep),
+                )
                 self.counts.image_encodings += len(images)
-                del parts[:count]
+                done = end
         for images in pixels:
             self._features.move_to_end(images)
         while len(self._features) > max(self._remember, len(pixels)):
             self._features.popitem(last=False)
+
+    def _rows(self, parts: Sequence[Tensor]) -> Tensor:
+        """Features of several images as one tensor `[n, W]`."""
+        rows = [part.reshape(-1, part.shape[-1]) for part in parts]
+        return torch.cat(rows).to(self.shape.dtype)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings `[..., W]` of ids `[...]`, image placeholders as they are."""
@@ -134,7 +151,7 @@ class Backbone:
         """Puts the image features of `prompt` into its embeddings `[S, W]`, in place."""
         ids = torch.tensor(prompt.ids[: prompt.image_end], device=embedded.device)
         places = (ids == self.image_id).nonzero()[:, 0]
-        features = self._features[prompt.images]
+        features = self._features[prompt.images].shown
         if len(places) != len(features):
             raise CheckpointError(
                 f"the processor makes {len(places)} image tokens, the model {len(features)}",
@@ -174,6 +191,7 @@ class Backbone:
         positions: npt.NDArray[np.int64],
         start: npt.NDArray[np.int64],
         cache: KeyValues,
+        shown: Sequence[Encoded | None] = (),
     ) -> Tensor:
         """Last hidden states `[R, S, W]`; the new keys and values go into the cache.
 
@@ -182,6 +200,8 @@ class Backbone:
             positions: `[A, R, S]`, A being `axes` or 1.
             start: `[R]`, how many tokens of each row are in the cache.
             cache: With room for S more tokens in each row.
+            shown: For each row the prompt whose images are placed in it, from the prompt's
+                first token on; None for a row without.
         """
         tokens = embedded.shape[1]
         cache.place(start, tokens)
@@ -196,8 +216,24 @@ class Backbone:
             attention_mask=torch.from_numpy(seen[:, None]).to(device),
             past_key_values=cache,
             use_cache=True,
+            **self._deeper(embedded, shown),
         ).last_hidden_state
         return hidden
+
+    def _deeper(self, embedded: Tensor, shown: Sequence[Encoded | None]) -> dict[str, Any]:
+        """Image features for deeper layers, as decoders take them; none in most families."""
+        rows = [(k, one) for k, one in enumerate(shown) if one is not None]
+        layers = [self._features[prompt.images].deep for _, prompt in rows]
+        if not any(layers):
+            return {}
+        mask = torch.zeros(embedded.shape[:2], dtype=torch.bool)
+        for row, prompt in rows:
+            ids = torch.tensor(prompt.ids[: prompt.image_end])
+            mask[row, : prompt.image_end] = ids == self.image_id
+        return {
+            "visual_pos_masks": mask.to(embedded.device),
+            "deepstack_visual_embeds": [torch.cat(one) for one in zip(*layers, strict=True)],
+        }
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits `[..., V]` of hidden states `[..., W]`, float32."""

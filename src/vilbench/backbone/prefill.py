@@ -134,7 +134,10 @@ def _forward(
             known = backbone.positions(placed.encoded, placed.pixels)
             positions[:, row, :image_end] = known[:, :image_end]
     embedded = backbone.embed(torch.from_numpy(ids).to(backbone.shape.device))
-    for row, segment in enumerate(segments):
-        if segment.start < stems[segment.stem].floor:
-            backbone.place_images(embedded[row], prompts[segment.stem].encoded)
-    return backbone.forward(embedded, positions, start, cache)
+    shown = [
+        prompts[one.stem].encoded if one.start < stems[one.stem].floor else None for one in segments
+    ]
+    for row, prompt in enumerate(shown):
+        if prompt is not None:
+            backbone.place_images(embedded[row], prompt)
+    return backbone.forward(embedded, positions, start, cache, shown=shown)
