@@ -13,6 +13,7 @@ from vilbench import config
 from vilbench.config import building
 from vilbench.embedded import model_folder
 from vilbench.errors import CheckpointError, InputError, RecipeError
+from vilbench.evaluate.pools import Scale
 from vilbench.testing import ScriptedEngine
 
 GOOD = """\
@@ -67,6 +68,8 @@ def test_a_recipe_of_the_demo_has_every_row_that_is_promised() -> None:
         "judge-orm",
         *(f"judge-prm/{name}" for name in steps),
         *(f"likelihood/{name}" for name in steps if name not in ("min", "product")),
+        *(f"prm/{name}" for name in (*steps, "last-5", "last-6")),
+        *(f"prm-untrained/{name}" for name in (*steps, "last-5", "last-6")),
     ]
 
 
@@ -295,6 +298,10 @@ def test_reward_models_in_a_recipe(tmp_path: Path) -> None:
     assert untrained.name == "prm-untrained"
     assert prm.scale is not None
     assert [prm.scale.unit(value) for value in (-0.2, 0.25, 1.5, None)] == [0, 0.25, 1, None]
+    assert [prm.scale.weight(value) for value in (-0.2, 0.25, 1.5, None)] == [0, 0.25, 1, None]
+    signed = Scale(-1, 1)
+    assert [signed.weight(value) for value in (-2, -0.5, 1)] == [0, 0.5, 2]
+    assert Scale(1, 5).weight(2.5) == 2.5
     identity = recipe.identity()["scorers"]
     assert isinstance(identity, list)
     assert isinstance(identity[0], dict)

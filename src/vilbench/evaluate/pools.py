@@ -36,6 +36,10 @@ class Scale:
             return None
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
+    def weight(self, value: float | None) -> float | None:
+        """The value as the weight of a vote: a bound for what is beyond it, and never below 0."""
+        return None if value is None else min(self.high, max(self.low, value)) - min(0.0, self.low)
+
 
 class Method(NamedTuple):
     """A way to select by one scorer; `aggregation` is None where it scores whole solutions."""
@@ -145,8 +149,11 @@ class Pools:
         return {one.name: self._scores(plan, one.aggregation, given) for one in plan.methods()}
 
     def weights(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> Scores:
-        """Scores that weigh votes, under the scorer's `votes`."""
-        return self._scores(plan, plan.votes, self._given(stored))
+        """Scores that weigh votes, under the scorer's `votes`; at least 0 on a bounded scale."""
+        scores = self._scores(plan, plan.votes, self._given(stored))
+        if plan.scale is None:
+            return scores
+        return [[plan.scale.weight(score) for score in pool] for pool in scores]
 
     def _given(self, stored: Mapping[ScoreRef, StepScores]) -> list[Values]:
         """The stored values of all solutions, none for those that were not scored."""
