@@ -108,8 +108,7 @@ async def test_the_loop_goes_on_meanwhile() -> None:
             return super().score(parts, candidates)
 
     scoring = asyncio.create_task(PrmScorer(Waiting(), "").score(PROBLEM, solutions("a")))
-    while not reached.is_set():
-        await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(reached.wait, 60)
     freed.set()
     assert len(await scoring) == 1
 
