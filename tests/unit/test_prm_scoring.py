@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from random import Random
 from typing import Any, get_args
 
 import engine_data as data
@@ -15,8 +16,9 @@ import numpy.typing as npt
 import prm_data
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from scoring_data import tiny
 
 from vilbench.errors import CheckpointError, EngineError, InputError
 from vilbench.prm.folder import LoadedPrm
@@ -34,27 +36,6 @@ STEPS = (
     "<|im_end|> says the text, not the model",
     "Answer: 12",
 )
-
-
-@cache
-def tiny(dtype: torch.dtype = torch.float32, side: str = "right") -> LoadedPrm:
-    """Two layers of width 32 with a head that gives values of the order of 1."""
-    base = prm_data.loaded()
-    config = copy.deepcopy(base.model.backbone.config)
-    text, vision = config.text_config, config.vision_config
-    text.hidden_size = vision.out_hidden_size = 32
-    text.num_hidden_layers, text.intermediate_size = 2, 48
-    text.layer_types = text.layer_types[:2]
-    text.rope_parameters = {**text.rope_parameters, "mrope_section": [2, 1, 1]}
-    text.initializer_range = 0.3
-    vision.depth, vision.hidden_size, vision.intermediate_size = 1, 16, 24
-    vision.fullatt_block_indexes, vision.num_heads = [0], 2
-    torch.manual_seed(5)
-    backbone = type(base.model.backbone)(config).to(dtype)
-    processor = copy.deepcopy(base.processor)
-    processor.tokenizer.padding_side = side
-    model = RewardModel(backbone, seed=1, spread=0.2).eval()
-    return dataclasses.replace(base, model=model, processor=processor)
 
 
 @cache
@@ -94,6 +75,7 @@ solutions = st.lists(st.integers(0, len(STEPS) - 1), max_size=4).map(
 )
 
 
+@pytest.mark.timeout(1800)
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(
     candidates=st.lists(solutions, min_size=1, max_size=32),
@@ -103,13 +85,14 @@ solutions = st.lists(st.integers(0, len(STEPS) - 1), max_size=4).map(
     budget=st.sampled_from([1, 15, 60, None]),
     random=st.randoms(use_true_random=False),
 )
+@example([STEPS[k % 7 : k % 5 + 3] for k in range(32)], 1, "?", "left", 100, Random(0))
 def test_four_ways_give_one_result(
     candidates: list[tuple[str, ...]],
     images: int,
     question: str,
     side: str,
     budget: int | None,
-    random: Any,
+    random: Random,
 ) -> None:
     parts = parts_of(images, question)
     shuffled = random.sample(range(len(candidates)), len(candidates))

@@ -19,7 +19,7 @@ from vilbench.types import BytesSource, Image, Prompt
 PROVEN = frozenset({"qwen2_5_vl"})
 """Families whose agreement the tests prove; the others are checked when they are loaded."""
 
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1.5e-1}
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1.5e-1}
 """Largest difference of logits that is rounding, as a share of the logits' spread."""
 
 
@@ -30,7 +30,7 @@ def check_agreement(backbone: Backbone, encoder: PromptEncoder) -> None:
         CheckpointError: They differ by more than rounding: the family does something that
             the engine does not know of, and its results would be silently wrong.
     """
-    encoded = encoder.encode(Prompt((_picture(), "What is to be seen?" * 8)))
+    encoded = encoder.encode(Prompt((picture(), "What is to be seen?" * 8)))
     placed = Placed(encoded, encoder.pixels(encoded.images))
     backbone.encode_images({encoded.images: placed.pixels})
     replies = [encoder.encode_text(text).ids for text in ("A disc.", "Something else.")]
@@ -42,7 +42,7 @@ def check_agreement(backbone: Backbone, encoder: PromptEncoder) -> None:
     for k, stem in enumerate(stems):
         theirs = _own_logits(backbone, placed, stem.ids)
         difference = float((ours[k] - theirs).abs().max())
-        if not difference <= _TOLERANCE[backbone.shape.dtype] * float(theirs.std()):
+        if not difference <= TOLERANCE[backbone.shape.dtype] * float(theirs.std()):
             raise CheckpointError(
                 "models of this family are not supported: prefixes cannot be shared (logits "
                 f"differ by {difference:.2g})",
@@ -65,7 +65,7 @@ def _own_logits(backbone: Backbone, placed: Placed, ids: tuple[int, ...]) -> Ten
     return logits
 
 
-def _picture() -> Image:
+def picture() -> Image:
     """A coloured gradient with a disc; its sides differ, so that a transposition shows."""
     rows, columns = np.mgrid[0:96, 0:160]
     disc = (rows - 40) ** 2 + (columns - 60) ** 2 < 900

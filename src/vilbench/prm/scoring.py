@@ -19,6 +19,7 @@ import torch
 from vilbench.backbone.memory import ran_out
 from vilbench.backbone.prefill import Placed
 from vilbench.errors import EngineError
+from vilbench.prm.agreement import check_agreement, is_proven
 from vilbench.prm.folder import LoadedPrm
 from vilbench.prm.forwards import Forwards, ScoringCounts, Values
 from vilbench.prm.runs import pack
@@ -54,7 +55,7 @@ class PrmScoring:
             exceed it); by the device when None. Halved for good when memory runs out.
 
     Raises:
-        CheckpointError: The model's family is not supported.
+        CheckpointError: The model's family is not supported, or not in this way.
         ValueError: The budget is below 1.
     """
 
@@ -65,6 +66,8 @@ class PrmScoring:
         self.way: Way = way
         self.encoder = loaded.encoder()
         self._forwards = Forwards(loaded.model, max_batch_tokens)
+        if way in ("shared", "tree") and not is_proven(loaded.model):
+            check_agreement(loaded.model, self.encoder.encoder)
 
     @torch.inference_mode()
     def score(self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]) -> Scored:

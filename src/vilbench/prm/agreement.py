@@ -1,0 +1,53 @@
+"""Whether packed candidates have the values that a model's own forward gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vilbench.backbone.agreement import PROVEN, TOLERANCE, picture
+from vilbench.backbone.prefill import Placed
+from vilbench.backbone.tokens import PromptEncoder
+from vilbench.errors import CheckpointError
+from vilbench.prm.forwards import Forwards
+from vilbench.prm.model import RewardModel
+from vilbench.prm.runs import pack
+from vilbench.types import Prompt
+
+_TEXTS = (
+    "I count 3 discs. One is red, so 2 are left.",
+    "I count 3 discs. One is blue.",
+    "There is no disc at all to be seen.",
+)
+
+
+def is_proven(model: RewardModel) -> bool:
+    """Whether the tests prove it: the family, by the kernels of the device."""
+    backbone = model.backbone
+    return backbone.config.model_type in PROVEN and backbone.device.type == "cpu"
+
+
+@torch.inference_mode()
+def check_agreement(model: RewardModel, encoder: PromptEncoder) -> None:
+    """Compares the packed forward with the model's own, on a picture and some texts.
+
+    Raises:
+        CheckpointError: They differ by more than rounding: the family does something that
+            the packed forward does not know of, and its values would be silently wrong.
+    """
+    # A head of its own, as values of the given one may be too alike to show a difference.
+    forwards = Forwards(RewardModel(model.backbone, spread=1.0), None)
+    prompt = encoder.encode(Prompt((picture(), "What is to be seen?")))
+    placed = Placed(prompt, encoder.pixels(prompt.images))
+    sequences = [encoder.encode_text(text).ids for text in _TEXTS]
+    own = np.concatenate([forwards.whole(placed, ids) for ids in sequences])
+    packing = pack(sequences, share=True)
+    ours = forwards.packed(placed, sequences, packing)[np.concatenate(packing.places)]
+    difference = float(np.abs(ours - own).max())
+    if not difference <= TOLERANCE[model.backbone.dtype] * float(own.std()):
+        raise CheckpointError(
+            "models of this family cannot be scored together (values differ by "
+            f"{difference:.2g}): choose the way 'per-candidate'",
+            file="config.json",
+            field="model_type",
+        )
