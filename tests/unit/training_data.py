@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import random
+import shutil
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import engine_data as data
+import pytest
 
 from vilbench.backbone.model import Backbone
 from vilbench.prm.folder import LoadedPrm, untrained
 from vilbench.steps import FORMATS
 from vilbench.training.batch import Collator
+from vilbench.training.embedded import architecture
+from vilbench.training.embedded.architecture import Shape
 from vilbench.training.encoding import Encoding, Siblings
 from vilbench.training.learner import Learner
 from vilbench.training.loss import Objective
@@ -26,6 +33,19 @@ EVERYTHING = LossConfig(dense=0.7, rank=0.3, language=0.2, language_on="correct-
 WORDS = tuple(
     "count the red circles left of three bars angle sum is 40 12 7 above below".split()  # noqa: SIM905
 )
+
+
+@cache
+def checkpoint() -> Path:
+    """A random model that is far smaller than that of `engine_data`."""
+    folder = Path(tempfile.mkdtemp(prefix="vilbench-training-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(architecture.SHAPES, "small", Shape(32, 2, 2, 1, 48, 32, 2, 2, 48))
+        model = architecture.make_model(data.tokenizer(), "small", seed=1)
+    model.save_pretrained(folder)
+    data.processor().save_pretrained(folder)
+    return folder
 
 
 def fresh(**options: Any) -> LoadedPrm:

@@ -129,7 +129,7 @@ class Encoding:
         positions = self._backbone.positions(prompt, pixels)
         shift = self._backbone.shift(prompt, pixels)
         length = len(prompt.ids)
-        places = np.broadcast_to(np.arange(length) + shift, (len(positions), length)).copy()
+        places = np.tile(np.arange(length) + shift, (self._backbone.axes, 1))
         places[:, : prompt.image_end] = positions[:, : prompt.image_end]
         solutions = tuple(
             self._solution(number, rows[number], steps)
