@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _TAKEN = ("all", "cot", "majority", "oracle", "random", "sample")
 """Names of other methods, slices and stages."""
 
-_ON_UNIT_SCALE = ("product", "geometric-mean")
+_ON_UNIT_SCALE = frozenset({"product", "geometric-mean"})
 
 
 @dataclass(frozen=True)
@@ -145,22 +145,22 @@ class Pools:
 
     def scores(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> dict[str, Scores]:
         """Scores of the solutions by each of a scorer's methods, by the method's name."""
-        given = self._given(stored)
+        given = _Given.of(plan, self._values(stored))
         return {one.name: self._scores(plan, one.aggregation, given) for one in plan.methods()}
 
     def weights(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> Scores:
         """Scores that weigh votes, under the scorer's `votes`; at least 0 on a bounded scale."""
-        scores = self._scores(plan, plan.votes, self._given(stored))
+        scores = self._scores(plan, plan.votes, _Given.of(plan, self._values(stored)))
         if plan.scale is None:
             return scores
         return [[plan.scale.weight(score) for score in pool] for pool in scores]
 
-    def _given(self, stored: Mapping[ScoreRef, StepScores]) -> list[Values]:
+    def _values(self, stored: Mapping[ScoreRef, StepScores]) -> list[Values]:
         """The stored values of all solutions, none for those that were not scored."""
         refs = (ScoreRef(one.problem_id, one.index) for pool in self.solutions for one in pool)
         return [record.values if (record := stored.get(ref)) else () for ref in refs]
 
-    def _scores(self, plan: ScorerPlan, name: str | None, given: Sequence[Values]) -> Scores:
+    def _scores(self, plan: ScorerPlan, name: str | None, given: _Given) -> Scores:
         """Scores under an aggregation, `[P][N]`; None without a verdict.
 
         Whole solutions have one value, whatever the aggregation.
@@ -171,12 +171,27 @@ class Pools:
         if plan.granularity == "step" and name is not None:
             # The rule itself: values were checked when they were stored.
             rule = aggregation(name).rule
-            if name in _ON_UNIT_SCALE and plan.scale is not None:
-                unit = plan.scale.unit
-                given = [[unit(value) for value in values] for values in given]
-        scores = [rule(values) if values else None for values in given]
+        every = given.on_unit_scale if name in _ON_UNIT_SCALE else given.values
+        scores = [rule(values) if values else None for values in every]
         size = len(self.solutions[0]) if self.solutions else 0
         return [scores[start : start + size] for start in range(0, len(scores), size)]
+
+
+class _Given(NamedTuple):
+    """A scorer's values of all solutions, as they are and on [0, 1] where they have bounds."""
+
+    values: Sequence[Values]
+    on_unit_scale: Sequence[Values]
+
+    @classmethod
+    def of(cls, plan: ScorerPlan, values: Sequence[Values]) -> _Given:
+        asked = plan.granularity == "step" and not _ON_UNIT_SCALE.isdisjoint(
+            (*plan.aggregations, plan.votes)
+        )
+        if plan.scale is None or not asked:
+            return cls(values, values)
+        unit = plan.scale.unit
+        return cls(values, [[unit(value) for value in one] for one in values])
 
 
 def _whole(values: Values) -> float | None:

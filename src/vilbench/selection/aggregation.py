@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 Values = Sequence[float | None]
 """A solution's step scores in order; None is "no verdict"."""
@@ -161,11 +162,13 @@ def aggregation(name: str) -> Aggregation:
     )
 
 
-def _present(values: Values) -> list[float]:
-    return [value for value in values if value is not None]
+def _present(values: Values) -> Sequence[float]:
+    if None in values:
+        return [value for value in values if value is not None]
+    return cast("Sequence[float]", values)
 
 
-def _non_negative(values: Values) -> list[float]:
+def _non_negative(values: Values) -> Sequence[float]:
     present = _present(values)
     if min(present, default=0) < 0:
         raise ValueError(
