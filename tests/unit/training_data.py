@@ -29,7 +29,9 @@ from vilbench.training.rows import Mark, Place, TrainingRow, ValueRange
 
 SPAN = ValueRange(0.0, 1.0)
 BRIEF = FORMATS["steps-brief"]
-EVERYTHING = LossConfig(dense=0.7, rank=0.3, language=0.2, language_on="correct-prefix")
+EVERYTHING = LossConfig(
+    dense=0.7, surprise=0.7, rank=0.3, language=0.2, language_on="correct-prefix"
+)
 WORDS = tuple(
     "count the red circles left of three bars angle sum is 40 12 7 above below".split()  # noqa: SIM905
 )

@@ -49,6 +49,7 @@ class Batch:
         ends: Labelled step ends.
         marks: Labelled tokens within steps.
         language: Where a token is predicted, and which.
+        said: Where a token stands whose surprise is told, and which.
         pairs: `[R, 2]` step ends (places in `ends`), the better first.
         rows: `[K]` training row of every step end.
         solutions: How many solutions.
@@ -65,6 +66,7 @@ class Batch:
     ends: Targets
     marks: Targets
     language: Targets
+    said: Targets
     pairs: Tensor
     rows: Tensor
     solutions: int
@@ -75,8 +77,10 @@ class Batch:
         return Batch(**{one.name: _moved(getattr(self, one.name), device) for one in fields(self)})
 
     def counts(self) -> Tensor:
-        """`[4]` float: step ends, marks, pairs, tokens of language."""
-        found = (self.ends.places, self.marks.places, self.pairs, self.language.places)
+        """`[5]` float: step ends, marks, pairs, tokens of language, tokens of surprise."""
+        targets = (self.ends, self.marks, self.language, self.said)
+        ends, marks, language, said = (one.places for one in targets)
+        found = (ends, marks, self.pairs, language, said)
         return torch.tensor([float(len(one)) for one in found])
 
     def mask(self) -> Tensor | None:
@@ -127,7 +131,7 @@ class Collator:
         ids = np.full((len(rows), width), self._pad_id, np.int64)
         positions = np.zeros((axes, len(rows), width), np.int64)
         owners = np.full((len(rows), width), -1, np.int64)
-        ends, marks, language = _Collected(), _Collected(), _Collected()
+        ends, marks, language, said = (_Collected() for _ in range(4))
         numbers: list[int] = []
         last: dict[str, list[tuple[int, float]]] = {}
         for place, row in enumerate(rows):
@@ -153,6 +157,7 @@ class Collator:
                 before = base + solution.learn - 1
                 before[solution.learn == 0] = place * width + prompt - 1
                 language.add(before, solution.ids[solution.learn])
+                said.add(base + solution.said, solution.ids[solution.said])
                 begin = end
         shown = self._images(rows, width)
         siblings = any(len(row.solutions) > 1 for row in rows)
@@ -167,6 +172,7 @@ class Collator:
             ends=ends.targets(np.float32),
             marks=marks.targets(np.float32),
             language=language.targets(np.int64),
+            said=said.targets(np.int64),
             pairs=_pairs(last.values()),
             rows=torch.tensor(numbers, dtype=torch.long),
             solutions=sum(len(row.solutions) for row in rows),

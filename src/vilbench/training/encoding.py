@@ -38,6 +38,7 @@ class Solution:
         ends: Labelled step ends.
         marks: Labelled tokens within steps.
         learn: `[Q]` tokens that the language-model loss learns.
+        said: `[S]` text tokens behind the first, where the loss asks for their surprise.
     """
 
     row: int
@@ -45,6 +46,7 @@ class Solution:
     ends: Labelled
     marks: Labelled
     learn: Ints
+    said: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,12 +153,14 @@ class Encoding:
         ]
         marks = _marked(row, encoded) if self._loss.dense else []
         learn = self._learnt(row, encoded) if self._loss.language else []
+        text = sorted(set(range(1, len(encoded.ids))) - set(encoded.ends))
         return Solution(
             number,
             np.array(encoded.ids, np.int64),
             _labelled(ends),
             _labelled(marks),
             np.array(learn, np.int64),
+            np.array(text if self._loss.surprise else [], np.int64),
         )
 
     def _learnt(self, row: TrainingRow, encoded: EncodedSteps) -> list[int]:

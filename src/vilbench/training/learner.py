@@ -11,6 +11,9 @@ from vilbench.training.batch import Batch
 from vilbench.training.forward import hidden_states
 from vilbench.training.loss import Objective, Sums
 
+_MOST_NATS = 8.0
+_UNIT_NATS = 4.0
+
 
 class Learner(torch.nn.Module):
     """From a batch to its summed losses; what is wrapped for several processes.
@@ -26,6 +29,8 @@ class Learner(torch.nn.Module):
         self.reward = reward
         self.objective = objective
         self.frozen_vision = frozen_vision
+        if objective.wants_surprise:
+            self.surprise = torch.nn.Linear(reward.score.in_features, 1)
 
     def forward(self, batch: Batch) -> Sums:
         """Summed losses of a batch."""
@@ -38,4 +43,15 @@ class Learner(torch.nn.Module):
         logits = None
         if self.objective.wants_language:
             logits = model.get_output_embeddings()(hidden[batch.language.places]).float()
-        return self.objective.sums(scores[:count], scores[count:], logits, batch)
+        surprise = self._surprise(hidden, batch) if self.objective.wants_surprise else None
+        return self.objective.sums(scores[:count], scores[count:], logits, batch, surprise)
+
+    def _surprise(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """`[S, 2]` what the second head says of tokens, and how surprising they are."""
+        places, tokens = batch.said
+        with torch.no_grad():
+            head = self.reward.backbone.get_output_embeddings()
+            told = head(hidden[places - 1]).float().log_softmax(-1)
+            nats = -told.gather(1, tokens[:, None])
+        said: Tensor = self.surprise(hidden[places].float())
+        return torch.cat([said, nats.clamp(0, _MOST_NATS) / _UNIT_NATS], dim=1)

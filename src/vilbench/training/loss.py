@@ -28,6 +28,7 @@ class Sums(NamedTuple):
         marks: Of the values at marked tokens.
         rank: Of pairs of siblings.
         language: Negative log-likelihood in nats of tokens.
+        surprise: Of what the second head says of tokens.
         values: `[K]` scores at the step ends, detached.
     """
 
@@ -35,6 +36,7 @@ class Sums(NamedTuple):
     marks: Tensor
     rank: Tensor
     language: Tensor
+    surprise: Tensor
     values: Tensor
 
 
@@ -56,11 +58,23 @@ class Objective:
         return self._config.language > 0
 
     @property
+    def wants_surprise(self) -> bool:
+        """Whether a second head says how surprising tokens are."""
+        return self._config.surprise > 0
+
+    @property
     def wants_marks(self) -> bool:
         """Whether scores within steps are needed."""
         return self._config.dense > 0
 
-    def sums(self, ends: Tensor, marks: Tensor, logits: Tensor | None, batch: Batch) -> Sums:
+    def sums(
+        self,
+        ends: Tensor,
+        marks: Tensor,
+        logits: Tensor | None,
+        batch: Batch,
+        surprise: Tensor | None = None,
+    ) -> Sums:
         """Summed losses.
 
         Args:
@@ -68,6 +82,8 @@ class Objective:
             marks: `[M]` scores at the marked tokens; none where they are not wanted.
             logits: `[Q, V]` where tokens are predicted, None where they are not wanted.
             batch: With the targets.
+            surprise: `[S, 2]` what the second head says of tokens, and what they are; None
+                where it is not wanted.
         """
         zero = ends.new_zeros(())
         pairs = ends[batch.pairs] if self._config.rank else ends.new_zeros(0, 2)
@@ -78,6 +94,7 @@ class Objective:
             language=zero
             if logits is None
             else functional.cross_entropy(logits, batch.language.values, reduction="sum"),
+            surprise=zero if surprise is None else (surprise[:, 0] - surprise[:, 1]).square().sum(),
             values=ends.detach(),
         )
 
@@ -92,13 +109,13 @@ class Objective:
 
         Args:
             sums: Of one batch.
-            counts: `[4]` of all batches that make an update together.
+            counts: `[5]` of all batches that make an update together.
         """
         config = self._config
-        weights = (1.0, config.dense, config.rank, config.language)
+        weights = (1.0, config.dense, config.rank, config.language, config.surprise)
         terms = [
             weight * part / count
-            for weight, part, count in zip(weights, sums[:4], counts.clamp(min=1), strict=True)
+            for weight, part, count in zip(weights, sums[:5], counts.clamp(min=1), strict=True)
             if weight
         ]
         return torch.stack(terms).sum()

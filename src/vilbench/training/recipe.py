@@ -59,6 +59,10 @@ class LossConfig(Record):
         dense: Weight of the same loss at marked tokens.
         rank: Weight of `softplus(worse - better)` over pairs of siblings by their last value.
         language: Weight of the language-model loss.
+        surprise: Weight of the squared error of a second linear head, dropped in the end, that
+            says at every token of a solution how surprising it was to the model itself:
+            negative log-probability, at most 8 nats, in units of 4. A likelihood tells right
+            from wrong before any label does; the head makes the model carry it along.
         language_on: Its tokens: of whole solutions whose labelled steps are all right, or of
             every solution up to its first fault.
     """
@@ -68,6 +72,7 @@ class LossConfig(Record):
     dense: Number = Field(default=0.0, ge=0)
     rank: Number = Field(default=0.0, ge=0)
     language: Number = Field(default=0.0, ge=0)
+    surprise: Number = Field(default=0.0, ge=0)
     language_on: Literal["correct-solutions", "correct-prefix"] = "correct-solutions"
 
     @model_validator(mode="after")

@@ -114,6 +114,8 @@ def train(
         RunMismatchError: The folder holds the training of another recipe.
     """
     _quiet()
+    if _rank():
+        say = _say_nothing
     train_set, dev_set = _read(recipe)
     rows, dev_rows = _split(train_set, dev_set, recipe)
     for one in (train_set, dev_set):
@@ -139,8 +141,12 @@ def _train(
     material = _material(recipe, loaded, rows, dev_rows)
     manifest = _manifest(recipe, material, sets, rows, dev_rows, loaded)
     first = _rank() == 0
+    if not fresh:
+        _check(out, manifest)
+    _meet()
     if first:
         _open(out, manifest, fresh=fresh)
+    _meet()
     objective = Objective(recipe.loss, recipe.span)
     learner = Learner(loaded.model, objective, frozen_vision=recipe.freeze_vision)
     choose(learner, recipe)
@@ -299,6 +305,23 @@ def _manifest(
     )
 
 
+def _check(out: Path, manifest: TrainManifest) -> None:
+    """Refuses the folder of another training."""
+    path = out / MANIFEST
+    if not path.exists():
+        return
+    try:
+        known = TrainManifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"cannot be read: {error}", file=path) from error
+    if known.fingerprint != manifest.fingerprint:
+        raise RunMismatchError(
+            f"{out}: this is the training of another recipe or of other data; start over "
+            "with --fresh, or choose another --out",
+            _differences(known, manifest),
+        )
+
+
 def _open(out: Path, manifest: TrainManifest, *, fresh: bool) -> None:
     path = out / MANIFEST
     if fresh:
@@ -306,17 +329,6 @@ def _open(out: Path, manifest: TrainManifest, *, fresh: bool) -> None:
             shutil.rmtree(out / name, ignore_errors=True)
         for name in (MANIFEST, "log.jsonl"):
             (out / name).unlink(missing_ok=True)
-    elif path.exists():
-        try:
-            known = TrainManifest.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"cannot be read: {error}", file=path) from error
-        if known.fingerprint != manifest.fingerprint:
-            raise RunMismatchError(
-                f"{out}: this is the training of another recipe or of other data; start over "
-                "with --fresh, or choose another --out",
-                _differences(known, manifest),
-            )
     out.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -360,13 +372,24 @@ def _quiet() -> None:
         torch.set_flush_denormal(True)
 
 
-def _rank() -> int:
+def _say_nothing(line: str) -> None:
+    """The first process speaks for all."""
+
+
+def _processes() -> Any:
     from accelerate import PartialState
 
-    return int(PartialState(cpu=not torch.cuda.is_available()).process_index)
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def _rank() -> int:
+    return int(_processes().process_index)
 
 
 def _world() -> int:
-    from accelerate import PartialState
+    return int(_processes().num_processes)
 
-    return int(PartialState(cpu=not torch.cuda.is_available()).num_processes)
+
+def _meet() -> None:
+    """Waits for all processes."""
+    _processes().wait_for_everyone()

@@ -27,7 +27,7 @@ from vilbench.training.order import Order
 from vilbench.training.recipe import TrainRecipe
 from vilbench.training.rows import TrainingRow
 
-_PARTS = ("ends", "marks", "rank", "language")
+_PARTS = ("ends", "marks", "rank", "language", "surprise")
 
 
 class Material(NamedTuple):
@@ -110,7 +110,7 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
         self._material = material
         self._folder = folder
         self._log = log
-        self._sums = torch.zeros(4)
+        self._sums = torch.zeros(len(_PARTS))
         self._work = np.zeros(2)
         self.best: Best | None = None
         self.optimizer: Any
@@ -168,7 +168,7 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
         counts = inputs.counts() if num_items_in_batch is None else num_items_in_batch
         counts = counts.to(sums.ends.device)
         with torch.no_grad():
-            parts = torch.stack([part.detach().float() for part in sums[:4]])
+            parts = torch.stack([part.detach().float() for part in sums[: len(_PARTS)]])
             self._sums += (parts / counts.clamp(min=1)).cpu()
         # The wrapper averages gradients over processes; the counts are of all of them.
         return self._learner.objective.total(sums, counts) * self.args.world_size
