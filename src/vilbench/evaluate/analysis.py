@@ -190,8 +190,7 @@ def _curves(
     curves["majority"] = majority(answers, correct)
     draws = max(200, min(1000, _VOTE_DRAWS // len(correct)))
     for scorer in scorers:
-        votes = [one.name for one in scorer.methods() if one.aggregation in (None, scorer.votes)]
-        weights = scores[votes[0]] if votes else pools.weights(scorer, values[scorer.name])
+        weights = pools.weights(scorer, values[scorer.name])
         if scorer.scale is None:
             weights = [list(exponential_weights(pool)) for pool in weights]
         curves[f"weighted-majority:{scorer.name}"] = weighted_majority(

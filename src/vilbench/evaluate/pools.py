@@ -145,12 +145,13 @@ class Pools:
 
     def scores(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> dict[str, Scores]:
         """Scores of the solutions by each of a scorer's methods, by the method's name."""
-        given = _Given.of(plan, self._values(stored))
+        given = _Given.of(plan, plan.aggregations, self._values(stored))
         return {one.name: self._scores(plan, one.aggregation, given) for one in plan.methods()}
 
     def weights(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> Scores:
         """Scores that weigh votes, under the scorer's `votes`; at least 0 on a bounded scale."""
-        scores = self._scores(plan, plan.votes, _Given.of(plan, self._values(stored)))
+        given = _Given.of(plan, (plan.votes,), self._values(stored))
+        scores = self._scores(plan, plan.votes, given)
         if plan.scale is None:
             return scores
         return [[plan.scale.weight(score) for score in pool] for pool in scores]
@@ -184,10 +185,8 @@ class _Given(NamedTuple):
     on_unit_scale: Sequence[Values]
 
     @classmethod
-    def of(cls, plan: ScorerPlan, values: Sequence[Values]) -> _Given:
-        asked = plan.granularity == "step" and not _ON_UNIT_SCALE.isdisjoint(
-            (*plan.aggregations, plan.votes)
-        )
+    def of(cls, plan: ScorerPlan, names: Sequence[str], values: Sequence[Values]) -> _Given:
+        asked = plan.granularity == "step" and not _ON_UNIT_SCALE.isdisjoint(names)
         if plan.scale is None or not asked:
             return cls(values, values)
         unit = plan.scale.unit

@@ -184,6 +184,11 @@ def decode(kind: type[R], text: str, folder: Path) -> R:
         RunStorageError: The text is damaged.
     """
     try:
+        return kind.model_validate_json(text)
+    except ValidationError:
+        # It reads three times as fast as `json` does, but not everything that `json` wrote.
+        pass
+    try:
         return kind.model_validate(json.loads(text))
     except (ValueError, ValidationError) as error:
         raise RunStorageError(f"{folder}: a stored {kind.__name__} is damaged: {error}") from error
