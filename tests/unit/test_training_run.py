@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from vilbench.config import parse_training
 from vilbench.errors import CheckpointError, InputError, RecipeError, RunMismatchError
 from vilbench.prm.folder import load, read_config, untrained
 from vilbench.prm.scoring import PrmScoring
-from vilbench.training import session
+from vilbench.training import session, state
 from vilbench.training.recipe import TrainRecipe
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "training_curve.json"
@@ -170,7 +171,7 @@ def test_going_on_from_any_checkpoint_gives_the_same_curve(
     )
     whole = tmp_path / "whole"
     session.train(wanted, whole)
-    steps = [path.name for path in session.state.checkpoints(whole / "checkpoints")]
+    steps = [path.name for path in state.checkpoints(whole / "checkpoints")]
     assert len(steps) >= 3
     expected, final = told(whole), weights(whole)
     for kept in (1, len(steps) - 1):
@@ -188,8 +189,6 @@ def test_going_on_from_any_checkpoint_gives_the_same_curve(
 
 
 def copy(source: Path, target: Path) -> None:
-    import shutil
-
     if source.is_dir():
         shutil.copytree(source, target)
     else:
@@ -216,6 +215,41 @@ def test_killed_anywhere_and_gone_on(folder: Path, tmp_path: Path, trained: Path
     assert ours.keys() == theirs.keys()
     for step, values in theirs.items():
         assert ours[step] == pytest.approx(values, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(folder: Path, tmp_path: Path, trained: Path) -> None:
+    """Two processes by gloo with half of the batch each; then they go on from a checkpoint."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe(folder, batch={"solutions": 3}).model_dump_json())
+    out = tmp_path / "out"
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--main_process_port", "0", "-m", "training_program", "train", str(path)]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    for again in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", *launch, "--out", str(out)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("reward model: ") == 1
+        ours, theirs = told(out), told(trained)
+        assert ours.keys() == theirs.keys()
+        for step, values in theirs.items():
+            assert ours[step] == pytest.approx(values, rel=1e-3, abs=1e-6)
+        if not again:
+            assert json.loads((out / session.MANIFEST).read_text())["processes"] == 2
+            shutil.rmtree(out / "checkpoints" / "checkpoint-4")
 
 
 def test_another_recipe_is_refused_with_what_differs(folder: Path, trained: Path) -> None:

@@ -40,7 +40,4 @@ def train(
         data["data"]["limit"] = limit
     changed = config.parse_training(data, "the command line")
     with stoppable():
-        outcome = session.train(changed, out, fresh=fresh, say=say)
-    say(f"reward model: {outcome.folder} (step {outcome.best_step} of {outcome.steps})")
-    if outcome.rejected:
-        say(f"{len(outcome.rejected)} rows were set aside")
+        session.train(changed, out, fresh=fresh, say=say)

@@ -180,6 +180,9 @@ def _train(
         shutil.rmtree(out / RESULT, ignore_errors=True)
         partial.replace(out / RESULT)
     rejected = tuple(error for one in sets if one for error in one.rejected)
+    if rejected:
+        say(f"{len(rejected)} rows were set aside")
+    say(f"reward model: {out / RESULT} (step {best} of {trainer.state.global_step})")
     return Outcome(out / RESULT, trainer.state.global_step, best, rejected)
 
 

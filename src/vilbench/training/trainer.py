@@ -202,7 +202,6 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
                 self.accelerator.reduce(one.to(self.args.device), "sum").cpu()
                 for one in (sums, work)
             )
-        logs["loss"] /= self.args.world_size
         if not math.isfinite(logs["loss"]):
             raise EngineError(f"the loss is {logs['loss']} at step {self.state.global_step}")
         means = zip(_PARTS, (sums / steps).tolist(), strict=True)
