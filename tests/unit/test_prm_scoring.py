@@ -253,11 +253,12 @@ def test_in_bfloat16_the_ranking_is_the_same_but_for_near_ties() -> None:
     error = {way: float(np.sqrt(np.mean((last - truth) ** 2))) for way, last in found.items()}
     apart = np.abs(truth[:, None] - truth) > 0.2 * truth.std()
     assert apart.mean() > 0.7
+    assert error["per-prefix"] < 0.1 * truth.std()
     for way, last in found.items():
         same = np.sign(last[:, None] - last) == np.sign(truth[:, None] - truth)
         assert same[apart].all()
         # Merging blocks of attention loses no more than the stock way's own rounding.
-        assert error[way] < 1.5 * error["per-prefix"] < 0.05 * truth.std()
+        assert error[way] < 1.5 * error["per-prefix"]
 
 
 def _last(scored: Scored) -> npt.NDArray[np.float64]:
@@ -286,7 +287,8 @@ def test_dropped_steps_have_no_value() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_value_that_is_no_number_is_an_error(way: Way) -> None:
     prm = tiny()
-    model = RewardModel(prm.model.backbone, spread=float("nan"))
+    model = RewardModel(prm.model.backbone)
+    torch.nn.init.constant_(model.score.weight, float("nan"))
     broken = dataclasses.replace(prm, model=model)
     with pytest.raises(EngineError, match="candidate 1 has a value that is not a finite"):
         PrmScoring(broken, way).score(("?",), [(), ("a",)])
