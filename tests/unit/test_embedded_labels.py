@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,7 +16,7 @@ from vilbench.training.data import load
 from vilbench.training.embedded.examples import Attempt, corrupt, gold
 from vilbench.training.embedded.labels import Wanted, by_checker, by_rollouts, write
 from vilbench.training.rows import ValueRange
-from vilbench.types import Prompt
+from vilbench.types import Completion, Prompt, Sampling
 
 FORMAT = FORMATS["steps-brief"]
 
@@ -111,6 +111,24 @@ def run(folder: Path, wanted: Wanted) -> list[dict[str, Any]]:
     lines = (folder / "rows.jsonl").read_text(encoding="ascii").splitlines()
     assert count == len(lines)
     return [json.loads(line) for line in lines]
+
+
+class Listening(ScriptedEngine):
+    """Remembers the seeds it is asked with."""
+
+    seeds: ClassVar[list[int]] = []
+
+    async def generate(
+        self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
+    ) -> list[Completion]:
+        self.seeds.append(seed)
+        return await super().generate(prompt, n, sampling, seed, first=first)
+
+
+def test_every_puzzle_has_random_numbers_of_its_own(tmp_path: Path) -> None:
+    engine = Listening({"": ["Step 1: so 1 + 1 = 2.\nAnswer: 2"]})
+    asyncio.run(write(engine, Wanted(6, "train", 2, 0, "checker", 0, 7), tmp_path))
+    assert len(engine.seeds) == len(set(engine.seeds)) == 6
 
 
 def test_gold_is_gold() -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -182,10 +183,11 @@ async def write(model: Generator, wanted: Wanted, folder: Path) -> int:
 async def _rows(model: Generator, puzzle: Puzzle, wanted: Wanted) -> list[dict[str, Any]]:
     problem = puzzle.problem
     sampling = Sampling(max_tokens=160)
-    drawn = await model.generate(FORMAT.ask(problem), wanted.samples, sampling, wanted.seed)
+    seed = stream_seed(wanted.seed, problem.id)
+    drawn = await model.generate(FORMAT.ask(problem), wanted.samples, sampling, seed)
     texts = [one.text for one in drawn]
     if wanted.labels == "rollouts":
-        labels = await by_rollouts(model, puzzle, texts, wanted.rollouts, wanted.seed + 1)
+        labels = await by_rollouts(model, puzzle, texts, wanted.rollouts, seed + 1)
     else:
         rng = random.Random(f"{wanted.seed}/{problem.id}")
         for _ in range(wanted.made_up):
@@ -194,6 +196,16 @@ async def _rows(model: Generator, puzzle: Puzzle, wanted: Wanted) -> list[dict[s
         labels = [by_checker(Attempt(puzzle, text)) for text in texts]
     rows = (row(puzzle, place, *one) for place, one in enumerate(zip(texts, labels, strict=True)))
     return [one for one in rows if one is not None]
+
+
+def stream_seed(seed: int, problem_id: str) -> int:
+    """Seed of a puzzle's samples, in [0, 2**63).
+
+    One seed for all puzzles would give sample k the same random numbers everywhere: its words
+    would tell whether it is wrong, and a reward model learns that first (`LOG.md`).
+    """
+    digest = hashlib.sha256(f"labels/{seed}/{problem_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _name(seed: int, number: int) -> tuple[str, Twin, int]:
