@@ -252,6 +252,22 @@ def test_two_processes_learn_what_one_does(folder: Path, tmp_path: Path, trained
             shutil.rmtree(out / "checkpoints" / "checkpoint-4")
 
 
+@pytest.mark.slow
+def test_sharded_parameters_are_kept_whole(tmp_path: Path) -> None:
+    """FSDP 2 over two processes: gradients, weights and optimizer are those of one."""
+    program = str(Path(__file__).parent / "sharded_program.py")
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, program, str(tmp_path / "kept")],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_another_recipe_is_refused_with_what_differs(folder: Path, trained: Path) -> None:
     other = recipe(folder, optimizer={"learning_rate": 2e-3, "warmup": 2}, epochs=3)
     with pytest.raises(RunMismatchError) as caught:

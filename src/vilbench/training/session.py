@@ -166,15 +166,18 @@ def _train(
     best = trainer.best.step if trainer.best else trainer.state.global_step
     if trainer.best:
         state.read_weights(out / "best", trainer.model)
+    reward = merged(learner.reward)
+    tensors = state.gathered(reward)
     if first:
         config = loaded.config.model_copy(update={"training": manifest.fingerprint})
         partial = out / f"{RESULT}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         prm_folder.save(
-            merged(learner.reward),
+            reward,
             loaded.processor,
             config,
             partial,
+            state=tensors,
             dtype=torch.bfloat16 if recipe.store == "bfloat16" else None,
         )
         shutil.rmtree(out / RESULT, ignore_errors=True)

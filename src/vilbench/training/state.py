@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from vilbench.errors import CheckpointError
 from vilbench.store.disk import PARTIAL, sync_folder
@@ -74,15 +75,55 @@ def appearing(path: Path, first: bool, meet: Callable[[], None] = lambda: None) 
 
 
 def trained(module: torch.nn.Module) -> dict[str, Tensor]:
-    """Parameters that move, by name."""
+    """Parameters that move, by name; parts of them where they are sharded."""
     return {name: one.detach() for name, one in module.named_parameters() if one.requires_grad}
 
 
-def write_tensors(path: Path, tensors: Tensors) -> None:
-    """A safetensors file of copies on the CPU."""
-    save_file(
-        {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}, path
-    )
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor on the CPU, gathered from all processes where it is sharded.
+
+    Then all processes must ask, in the same order.
+    """
+    gathered = tensor.detach()
+    if isinstance(gathered, DTensor):
+        gathered = gathered.full_tensor()
+    return gathered.cpu().contiguous().clone()
+
+
+def gathered(module: torch.nn.Module) -> dict[str, Tensor] | None:
+    """The state of a module that is sharded, whole; None for one that is not.
+
+    Tensors that are one in the module are one here.
+    """
+    state: dict[str, Tensor] = module.state_dict()
+    if not any(isinstance(one, DTensor) for one in state.values()):
+        return None
+    known: dict[int, Tensor] = {}
+    for tensor in state.values():
+        if _address(tensor) not in known:
+            known[_address(tensor)] = whole(tensor)
+    return {name: known[_address(tensor)] for name, tensor in state.items()}
+
+
+def _address(tensor: Tensor) -> int:
+    """The same for tensors that share their data."""
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).data_ptr()
+
+
+def put(target: Tensor, source: Tensor) -> None:
+    """Copies a whole tensor into one that may be sharded."""
+    with torch.no_grad():
+        if isinstance(target, DTensor):
+            mesh, placements = target.device_mesh, target.placements
+            source = distribute_tensor(source.to(target.device), mesh, placements)
+        target.copy_(source)
+
+
+def write_tensors(path: Path, tensors: Tensors, *, first: bool = True) -> None:
+    """A safetensors file, written by the first process; the others help to gather."""
+    copies = {name: whole(one) for name, one in tensors.items()}
+    if first:
+        save_file(copies, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -98,9 +139,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def write_weights(folder: Path, module: torch.nn.Module) -> None:
+def write_weights(folder: Path, module: torch.nn.Module, *, first: bool = True) -> None:
     """Parameters that move."""
-    write_tensors(folder / _WEIGHTS, trained(module))
+    write_tensors(folder / _WEIGHTS, trained(module), first=first)
 
 
 def read_weights(folder: Path, module: torch.nn.Module) -> None:
@@ -118,22 +159,21 @@ def read_weights(folder: Path, module: torch.nn.Module) -> None:
             file=folder / _WEIGHTS,
             field=odd[0],
         )
-    with torch.no_grad():
-        for name, parameter in own.items():
-            if tensors[name].shape != parameter.shape:
-                raise CheckpointError("has another shape", file=folder / _WEIGHTS, field=name)
-            parameter.copy_(tensors[name])
+    for name, parameter in own.items():
+        if tensors[name].shape != parameter.shape:
+            raise CheckpointError("has another shape", file=folder / _WEIGHTS, field=name)
+        put(parameter, tensors[name])
 
 
 def write_optimizer(
-    folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, *, first: bool = True
 ) -> None:
     """State of every parameter, by its name."""
     tensors = {}
     for name, parameter in module.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{key}/{name}"] = torch.as_tensor(value)
-    write_tensors(folder / _OPTIMIZER, tensors)
+    write_tensors(folder / _OPTIMIZER, tensors, first=first)
 
 
 def read_optimizer(folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -147,9 +187,13 @@ def read_optimizer(folder: Path, module: torch.nn.Module, optimizer: torch.optim
         key, _, name = full.partition("/")
         if name not in named:
             raise CheckpointError("is no parameter", file=folder / _OPTIMIZER, field=name)
-        # Counts of steps stay on the CPU, as the optimizers make them.
-        device = named[name].device if tensor.ndim else torch.device("cpu")
-        optimizer.state[named[name]][key] = tensor.to(device)
+        parameter = named[name]
+        if tensor.ndim:
+            optimizer.state[parameter][key] = torch.zeros_like(parameter, requires_grad=False)
+            put(optimizer.state[parameter][key], tensor)
+        else:
+            # Counts of steps stay on the CPU, as the optimizers make them.
+            optimizer.state[parameter][key] = tensor
 
 
 def write_progress(folder: Path, progress: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
-from vilbench.errors import EngineError
+from vilbench.errors import EngineError, RecipeError
 from vilbench.training import state
 from vilbench.training.batch import Batch, Collator
 from vilbench.training.encoding import Floats, Siblings
@@ -122,6 +122,8 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
             data_collator=material.collator,
         )
         self.loss_is_scaled_for_ga = True
+        if self.is_fsdp_enabled:
+            _check_sharding(recipe, self.accelerator.state.fsdp_plugin)
         for kind in (PrinterCallback, ProgressCallback):
             self.remove_callback(kind)
         self.add_callback(_Times(recipe, self._epoch_ends()))
@@ -236,8 +238,11 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
         value = measured.value(self._recipe.select.metric)
         if value is not None and (self.best is None or value > self.best.value):
             self.best = Best(self.state.global_step, value)
-            with state.appearing(self._folder / "best", self.is_world_process_zero()) as folder:
-                self._write_weights(folder)
+            first = self.is_world_process_zero()
+            with state.appearing(
+                self._folder / "best", first, self.accelerator.wait_for_everyone
+            ) as folder:
+                state.write_weights(folder, self.model, first=first)
         if self.is_world_process_zero():
             self._log(self.state.global_step, {**figures, "epoch": self._epoch()})
         return figures
@@ -277,9 +282,9 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
         path = self._folder / "checkpoints" / f"checkpoint-{step}"
         first = self.is_world_process_zero()
         with state.appearing(path, first, self.accelerator.wait_for_everyone) as folder:
-            self._write_weights(folder)
+            state.write_weights(folder, self.model, first=first)
+            state.write_optimizer(folder, self.model, self._plain_optimizer(), first=first)
             if first:
-                state.write_optimizer(folder, self.model, self._plain_optimizer())
                 state.write_progress(
                     folder, {"schedule": self.lr_scheduler.state_dict(), "best": self.best}
                 )
@@ -288,10 +293,6 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
             state.write_random(folder, self.args.process_index)
         if first:
             state.drop_old(path.parent, self._recipe.keep)
-
-    def _write_weights(self, folder: Path) -> None:
-        if self.is_world_process_zero():
-            state.write_weights(folder, self.model)
 
     def _plain_optimizer(self) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
@@ -320,6 +321,19 @@ class RewardTrainer(Trainer):  # type: ignore[misc] # transformers is untyped he
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         """There is none: bf16 needs no loss scaling."""
+
+
+def _check_sharding(recipe: TrainRecipe, plugin: Any) -> None:
+    """Refuses what cannot be trained with sharded parameters.
+
+    Raises:
+        RecipeError: FSDP 1, whose parameters have no names of their own, or Muon, which needs
+            whole matrices.
+    """
+    if getattr(plugin, "fsdp_version", 1) != 2:
+        raise RecipeError("sharding needs FSDP 2: set 'fsdp_version: 2'", field="fsdp_version")
+    if recipe.optimizer.kind == "muon":
+        raise RecipeError("'muon' needs whole matrices: use 'adamw'", field="optimizer.kind")
 
 
 def arguments(recipe: TrainRecipe, material: Material, folder: Path) -> TrainingArguments:
