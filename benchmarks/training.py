@@ -4,7 +4,7 @@ A random model of the Qwen2.5-VL architecture, one drawn picture, P prompt token
 included), N solutions of S steps of T tokens, every step end labelled. Each way computes the
 gradients of the same mean loss; they are compared. `per-prefix` is one example for every
 labelled step, as public data of prefixes with a value is commonly trained on; `per-solution`
-labels all step ends of a solution in one forward; `solutions-batched` puts these into one
+labels all step ends of a solution in one forward; `batched` puts these into one
 batch with one image encoding; `grouped` shares the prompt, by a block mask or by the attention
 of siblings.
 
@@ -192,7 +192,7 @@ def main() -> None:
     ways = {
         "per-prefix": bench.per_prefix(options.per_prefix_sample),
         "per-solution": bench.per_solution(),
-        "solutions-batched": bench.batched(),
+        "batched": bench.batched(),
         "grouped-mask": bench.grouped(short=False),
         "grouped": bench.grouped(short=True),
     }
