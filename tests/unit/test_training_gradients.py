@@ -12,9 +12,10 @@ import torch
 import training_data as training
 
 from vilbench.backbone.vision import batched_vision
+from vilbench.errors import CheckpointError
 from vilbench.prm.folder import LoadedPrm
 from vilbench.training.batch import Batch
-from vilbench.training.forward import hidden_states, sibling_attention
+from vilbench.training.forward import check_family, hidden_states, sibling_attention
 from vilbench.training.learner import Learner
 from vilbench.training.recipe import LossConfig
 from vilbench.training.rows import TrainingRow
@@ -119,6 +120,30 @@ def test_other_families(name: str) -> None:
     with torch.no_grad():
         ours = hidden_states(prm.model.backbone, training.collator(prm)(encoded[:1]))
     torch.testing.assert_close(ours[: len(stock)], stock, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*families.FAMILIES, None])
+def test_a_family_that_computes_something_else_is_refused(
+    name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prm = training.fresh(folder=families.checkpoint(name) if name else None)
+    model = prm.model.backbone
+    batch = training.collator(prm)(training.encoded(prm, training.rows(groups=1, siblings=2)))
+    check_family(model, batch)
+    with sibling_attention(model):
+        check_family(model, batch)
+    decoder = type(model.get_decoder())
+    stock = decoder.forward
+
+    def scaled(self: object, *args: object, **rest: object) -> object:
+        output = stock(self, *args, **rest)
+        if rest.get("inputs_embeds") is not None and "siblings" not in rest:
+            output.last_hidden_state = output.last_hidden_state * 1.01
+        return output
+
+    monkeypatch.setattr(decoder, "forward", scaled)
+    with sibling_attention(model), pytest.raises(CheckpointError, match="not supported"):
+        check_family(model, batch)
 
 
 def _stock(prm: LoadedPrm, row: TrainingRow) -> torch.Tensor:

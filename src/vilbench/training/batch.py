@@ -123,6 +123,10 @@ class Collator:
         self._pad_id = pad_id
         self._together = together
 
+    def grouping(self) -> Collator:
+        """The same with siblings in one row."""
+        return Collator(self._encoder, self._image_id, self._pad_id)
+
     def __call__(self, items: Sequence[Siblings]) -> Batch:
         """One batch of all `items`."""
         rows = [row for item in items for row in self._rows(item)]

@@ -14,11 +14,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vilbench.errors import CheckpointError
 from vilbench.training.attention import NAME, Layout
 from vilbench.training.batch import Batch
 
+_TOLERANCE = 1e-3
+"""Largest difference of hidden states in float32 that is rounding, as a share of their spread."""
+
 _PATCHED = {"pixel_values", "image_grid_thw"}
 """Image inputs that may be joined over sets of images."""
+
+
+def check_family(model: Any, batch: Batch) -> None:
+    """Compares hidden states with those of the model's own forward.
+
+    Args:
+        model: An image-text-to-text model of transformers.
+        batch: One row of several solutions, with images where there are any.
+
+    Raises:
+        CheckpointError: They differ: the family does something that this training does not
+            know of, and would be trained on what it never computes.
+    """
+    assert batch.owners is not None and len(batch.ids) == 1  # noqa: S101 - chosen so
+    length = int((batch.owners[0] == 1).nonzero().max()) + 1
+    ids = batch.ids[:, :length]
+    inputs: dict[str, Tensor] = dict(batch.pixels[0]) if batch.pixels else {}
+    if inputs and len(batch.positions) > 1:
+        image = torch.zeros(batch.ids.numel(), dtype=torch.int32, device=ids.device)
+        image[batch.image_places] = 1
+        inputs["mm_token_type_ids"] = image[:length][None]
+    with torch.no_grad():
+        theirs = model.model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **inputs
+        ).last_hidden_state[0]
+        ours = hidden_states(model, batch)[:length]
+    difference = float((ours - theirs).abs().max())
+    if not difference <= _TOLERANCE * float(theirs.std()):
+        raise CheckpointError(
+            f"models of this family are not supported (hidden states differ by {difference:.2g})",
+            file="config.json",
+            field="model_type",
+        )
 
 
 @contextmanager

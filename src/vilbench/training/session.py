@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -29,7 +30,7 @@ from vilbench.training import state
 from vilbench.training.batch import Collator
 from vilbench.training.data import TrainingSet, load
 from vilbench.training.encoding import Encoding
-from vilbench.training.forward import sibling_attention
+from vilbench.training.forward import check_family, sibling_attention
 from vilbench.training.journal import Journal
 from vilbench.training.learner import Learner
 from vilbench.training.loss import Objective
@@ -139,6 +140,7 @@ def _train(
     dev_rows: Sequence[TrainingRow],
 ) -> Outcome:
     material = _material(recipe, loaded, rows, dev_rows)
+    _check_forward(loaded, material)
     manifest = _manifest(recipe, material, sets, rows, dev_rows, loaded)
     first = _rank() == 0
     if not fresh:
@@ -275,6 +277,14 @@ def _material(
     )
     dev_order = Order(dev, recipe.batch, epochs=1, seed=0) if dev else None
     return Material(train, order, tuple(dev_rows), dev, dev_order, collator)
+
+
+def _check_forward(loaded: LoadedPrm, material: Material) -> None:
+    """Holds a row of two short solutions, with a picture if there is any, against the model's."""
+    some = sorted(material.train, key=lambda one: (not one.images, one.longest))[0]
+    twice = dataclasses.replace(some, solutions=(some.solutions[0],) * 2)
+    collator = material.collator.grouping()
+    check_family(loaded.model.backbone, collator([twice]).to(loaded.model.backbone.device))
 
 
 def _manifest(
