@@ -22,6 +22,7 @@ from vilbench.errors import CheckpointError, InputError, RecipeError, RunMismatc
 from vilbench.prm.folder import load, read_config, untrained
 from vilbench.prm.scoring import PrmScoring
 from vilbench.training import session, state
+from vilbench.training.manifest import MANIFEST
 from vilbench.training.recipe import TrainRecipe
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "training_curve.json"
@@ -128,13 +129,11 @@ def test_the_reward_model_scores_as_it_was_measured(trained: Path) -> None:
                 errors.append((value - label) ** 2)
     assert sum(errors) / len(errors) == pytest.approx(best["dev_mse"], rel=1e-4)
     assert len(errors) == best["dev_steps"]
-    assert json.loads((trained / session.MANIFEST).read_text())["fingerprint"] == (
-        loaded.config.training
-    )
+    assert json.loads((trained / MANIFEST).read_text())["fingerprint"] == (loaded.config.training)
 
 
 def recipe_of(out: Path) -> TrainRecipe:
-    return TrainRecipe.model_validate(json.loads((out / session.MANIFEST).read_text())["recipe"])
+    return TrainRecipe.model_validate(json.loads((out / MANIFEST).read_text())["recipe"])
 
 
 def test_everything_moves(trained: Path) -> None:
@@ -177,7 +176,7 @@ def test_going_on_from_any_checkpoint_gives_the_same_curve(
     for kept in (1, len(steps) - 1):
         out = tmp_path / f"kept-{kept}"
         out.mkdir()
-        for name in (session.MANIFEST, "log.jsonl", "best"):
+        for name in (MANIFEST, "log.jsonl", "best"):
             if (whole / name).exists():
                 copy(whole / name, out / name)
         for name in steps[:kept]:
@@ -248,7 +247,7 @@ def test_two_processes_learn_what_one_does(folder: Path, tmp_path: Path, trained
         for step, values in theirs.items():
             assert ours[step] == pytest.approx(values, rel=1e-3, abs=1e-6)
         if not again:
-            assert json.loads((out / session.MANIFEST).read_text())["processes"] == 2
+            assert json.loads((out / MANIFEST).read_text())["processes"] == 2
             shutil.rmtree(out / "checkpoints" / "checkpoint-4")
 
 

@@ -6,23 +6,19 @@ import dataclasses
 import hashlib
 import json
 import logging
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import JsonValue
 
-from vilbench import __version__
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.backbone.vision import batched_vision
 from vilbench.embedded import PREFIX, model_folder
-from vilbench.errors import InputError, RunMismatchError
+from vilbench.errors import InputError
 from vilbench.prm import folder as prm_folder
 from vilbench.prm.folder import LoadedPrm
 from vilbench.steps import FORMATS
@@ -34,49 +30,12 @@ from vilbench.training.forward import check_family, sibling_attention
 from vilbench.training.journal import Journal
 from vilbench.training.learner import Learner
 from vilbench.training.loss import Objective
+from vilbench.training.manifest import RESULT, TrainManifest, begin, check, versions
 from vilbench.training.order import Order
 from vilbench.training.parameters import choose, merged
 from vilbench.training.recipe import TrainRecipe
 from vilbench.training.rows import TrainingRow
 from vilbench.training.trainer import Material, RewardTrainer
-from vilbench.types import Record
-
-MANIFEST = "training.json"
-RESULT = "prm"
-"""Folder of the reward model, below that of the training."""
-
-_PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "numpy", "pillow")
-
-
-class TrainManifest(Record):
-    """What a training was made of.
-
-    Attributes:
-        recipe: The whole of it.
-        fingerprint: SHA-256 over what changes the outcome: recipe, data, order, backbone.
-        data: SHA-256 of each file with its images.
-        order: SHA-256 of the order of the data.
-        backbone: Fingerprint of the model that it began with.
-        rows: Rows learnt from.
-        dev_rows: Rows selected by.
-        groups: Rows of siblings.
-        rejected: Rows that were set aside, and why.
-        processes: That share the work.
-        versions: Of the packages.
-    """
-
-    schema_version: int = 1
-    recipe: Mapping[str, JsonValue]
-    fingerprint: str
-    data: Mapping[str, str]
-    order: str
-    backbone: str
-    rows: int
-    dev_rows: int
-    groups: int
-    rejected: tuple[str, ...]
-    processes: int
-    versions: Mapping[str, str]
 
 
 class Outcome(NamedTuple):
@@ -144,10 +103,10 @@ def _train(
     manifest = _manifest(recipe, material, sets, rows, dev_rows, loaded)
     first = _rank() == 0
     if not fresh:
-        _check(out, manifest)
+        check(out, manifest)
     _meet()
     if first:
-        _open(out, manifest, fresh=fresh)
+        begin(out, manifest, fresh=fresh)
     _meet()
     objective = Objective(recipe.loss, recipe.span)
     learner = Learner(loaded.model, objective, frozen_vision=recipe.freeze_vision)
@@ -317,68 +276,8 @@ def _manifest(
         groups=len(material.train),
         rejected=tuple(str(error) for one in sets if one for error in one.rejected),
         processes=_world(),
-        versions=_versions(),
+        versions=versions(),
     )
-
-
-def _check(out: Path, manifest: TrainManifest) -> None:
-    """Refuses the folder of another training."""
-    path = out / MANIFEST
-    if not path.exists():
-        return
-    try:
-        known = TrainManifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"cannot be read: {error}", file=path) from error
-    if known.fingerprint != manifest.fingerprint:
-        raise RunMismatchError(
-            f"{out}: this is the training of another recipe or of other data; start over "
-            "with --fresh, or choose another --out",
-            _differences(known, manifest),
-        )
-
-
-def _open(out: Path, manifest: TrainManifest, *, fresh: bool) -> None:
-    path = out / MANIFEST
-    if fresh:
-        for name in ("checkpoints", "best", RESULT, "tensorboard"):
-            shutil.rmtree(out / name, ignore_errors=True)
-        for name in (MANIFEST, "log.jsonl"):
-            (out / name).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def _differences(known: TrainManifest, new: TrainManifest) -> list[str]:
-    """Lines such as `optimizer.learning_rate: 1e-05 -> 0.001`."""
-    lines = []
-    before, after = (_flat(one.model_dump(mode="json")) for one in (known, new))
-    for key in sorted(before.keys() | after.keys()):
-        skipped = key.startswith(("versions", "rejected", "fingerprint"))
-        if not skipped and before.get(key) != after.get(key):
-            lines.append(f"{key.removeprefix('recipe.')}: {before.get(key)} -> {after.get(key)}")
-    return lines
-
-
-def _flat(data: Any, place: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict):
-        return {place: data}
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        found |= _flat(value, f"{place}.{key}" if place else str(key))
-    return found
-
-
-def _versions() -> dict[str, str]:
-    found = {"vilbench": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _quiet() -> None:
