@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Literal, NamedTuple, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr
 
 from vilbench.errors import ImageError
 
@@ -38,6 +38,20 @@ class Record(BaseModel):
     """Base of everything that is stored: immutable, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _no_truth_value(value: object) -> object:
+    """YAML reads "yes" as true, which would count as 1."""
+    if isinstance(value, bool):
+        raise ValueError("is a truth value, not a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_truth_value)]
+"""A whole number of a recipe."""
+
+Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
+"""A finite number of a recipe."""
 
 
 class ImageSource(Protocol):

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     JsonValue,
     ValidationError,
@@ -22,8 +21,8 @@ from vilbench.errors import RecipeError
 from vilbench.evaluate.choice import Choice
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.scorers.judge import HIGHEST, LOWEST, PROMPTS
-from vilbench.steps import FORMATS
-from vilbench.types import Granularity, Record
+from vilbench.steps import FormatName
+from vilbench.types import Granularity, Number, Record, Whole
 
 _NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main")
 """Keys that change neither a solution nor a score: a run may go on with others."""
@@ -32,17 +31,6 @@ _IN_MANIFEST = ("name", "seed")
 """Keys that a manifest has beside the recipe."""
 
 _OVERRIDES = "the command line"
-
-
-def _no_truth_value(value: object) -> object:
-    """YAML reads "yes" as true, which would count as 1."""
-    if isinstance(value, bool):
-        raise ValueError("is a truth value, not a number")
-    return value
-
-
-_Whole = Annotated[int, BeforeValidator(_no_truth_value)]
-_Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -57,12 +45,6 @@ def _device(name: str) -> str:
 Device = Annotated[str, AfterValidator(_device)]
 
 
-def _format(name: str) -> str:
-    if name not in FORMATS:
-        raise ValueError(f"'{name}' is none of {', '.join(FORMATS)}")
-    return name
-
-
 class LocalEngineConfig(Record):
     """A checkpoint in a folder, or one that ships (`embedded:base`)."""
 
@@ -70,7 +52,7 @@ class LocalEngineConfig(Record):
     model: str
     dtype: Dtype = "auto"
     device: Device = "auto"
-    max_batch_tokens: _Whole | None = Field(default=None, ge=1)
+    max_batch_tokens: Whole | None = Field(default=None, ge=1)
 
 
 class ProblemsConfig(Record):
@@ -85,22 +67,20 @@ class ProblemsConfig(Record):
 
     source: str
     split: Literal["train", "dev", "test"] = "test"
-    limit: _Whole | None = Field(default=None, ge=1)
-    seed: _Whole | None = None
+    limit: Whole | None = Field(default=None, ge=1)
+    seed: Whole | None = None
 
 
 class SampleConfig(Record):
     """How the pools are drawn."""
 
     engine: LocalEngineConfig
-    format: str = "steps"
-    n: _Whole = Field(default=24, ge=1)
-    temperature: _Number = Field(default=1.0, ge=0)
-    top_p: _Number = Field(default=1.0, gt=0, le=1)
-    max_tokens: _Whole = Field(default=1024, ge=1)
-    max_steps: _Whole | None = Field(default=None, ge=1)
-
-    _known_format = field_validator("format")(_format)
+    format: FormatName = "steps"
+    n: Whole = Field(default=24, ge=1)
+    temperature: Number = Field(default=1.0, ge=0)
+    top_p: Number = Field(default=1.0, gt=0, le=1)
+    max_tokens: Whole = Field(default=1024, ge=1)
+    max_steps: Whole | None = Field(default=None, ge=1)
 
 
 class JudgeConfig(Record):
@@ -145,12 +125,10 @@ class LikelihoodConfig(Record):
     kind: Literal["likelihood"] = "likelihood"
     name: str = "likelihood"
     engine: LocalEngineConfig
-    format: str = "steps"
+    format: FormatName = "steps"
     aggregations: tuple[str, ...] = ("mean", "last-1", "last-2", "last-3", "last-4")
     votes: str = "mean"
     chosen: Choice | None = None
-
-    _known_format = field_validator("format")(_format)
 
     @model_validator(mode="after")
     def _can_be_analysed(self) -> LikelihoodConfig:
@@ -182,23 +160,18 @@ class PrmScorerConfig(Record):
     model: str
     dtype: Dtype = "auto"
     device: Device = "auto"
-    max_batch_tokens: _Whole | None = Field(default=None, ge=1)
+    max_batch_tokens: Whole | None = Field(default=None, ge=1)
     way: Literal["per-prefix", "per-candidate", "shared", "tree"] = "tree"
     untrained: bool = False
-    head_seed: _Whole | None = Field(default=None, ge=0)
-    format: str | None = None
-    value_range: tuple[_Number, _Number] = (0.0, 1.0)
+    head_seed: Whole | None = Field(default=None, ge=0)
+    format: FormatName | None = None
+    value_range: tuple[Number, Number] = (0.0, 1.0)
     aggregations: tuple[str, ...] = (
         *("mean", "min", "product"),
         *("last-1", "last-2", "last-3", "last-4", "last-5", "last-6"),
     )
     votes: str = "mean"
     chosen: Choice | None = None
-
-    @field_validator("format")
-    @classmethod
-    def _known_format(cls, name: str | None) -> str | None:
-        return None if name is None else _format(name)
 
     @model_validator(mode="after")
     def _can_be_analysed(self) -> PrmScorerConfig:
@@ -232,13 +205,13 @@ class Recipe(Record):
     """
 
     name: str = Field(min_length=1)
-    seed: _Whole = Field(default=0, ge=0)
+    seed: Whole = Field(default=0, ge=0)
     problems: ProblemsConfig
     sample: SampleConfig
     scorers: tuple[ScorerConfig, ...] = ()
     main: str | None = None
-    concurrency: _Whole = Field(default=32, ge=1)
-    max_failures: _Number = Field(default=0.0, ge=0, le=1)
+    concurrency: Whole = Field(default=32, ge=1)
+    max_failures: Number = Field(default=0.0, ge=0, le=1)
 
     @field_validator("scorers")
     @classmethod

@@ -26,7 +26,7 @@ from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import CheckpointError
 from vilbench.prm.model import HEAD_SPREAD, Activation, RewardModel, hidden_size
 from vilbench.prm.tokens import Overflow, StepEncoder
-from vilbench.steps import FORMATS, StepFormat
+from vilbench.steps import FORMATS, FormatName, StepFormat
 from vilbench.types import Record
 
 NAME = "prm.json"
@@ -77,7 +77,7 @@ class PrmConfig(Record):
     """
 
     schema_version: Literal[1] = 1
-    format: str
+    format: FormatName
     format_fingerprint: str
     step_token: str | None = None
     value_range: tuple[float, float] = (0.0, 1.0)
@@ -87,13 +87,6 @@ class PrmConfig(Record):
     training: str | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     overflow: Overflow = "error"
-
-    @field_validator("format")
-    @classmethod
-    def _known_format(cls, name: str) -> str:
-        if name not in FORMATS:
-            raise ValueError(f"'{name}' is none of {', '.join(FORMATS)}")
-        return name
 
     @field_validator("value_range")
     @classmethod

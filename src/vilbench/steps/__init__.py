@@ -16,7 +16,7 @@ Text before the first marker belongs to the first step; a bare heading there ("#
 "Solution:") is in no step. Model text is hostile: all of this takes near-linear time.
 """
 
-from vilbench.steps.format import FORMATS, StepFormat, extended, question_parts
+from vilbench.steps.format import FORMATS, FormatName, StepFormat, extended, question_parts
 from vilbench.steps.splitting import Strategy, split
 
-__all__ = ["FORMATS", "StepFormat", "Strategy", "extended", "question_parts", "split"]
+__all__ = ["FORMATS", "FormatName", "StepFormat", "Strategy", "extended", "question_parts", "split"]

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from vilbench.errors import ProblemError
 from vilbench.steps.splitting import Strategy, split
@@ -88,6 +91,16 @@ FORMATS: Mapping[str, StepFormat] = MappingProxyType(
     }
 )
 """The formats that a recipe can name."""
+
+
+def _known(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"'{name}' is none of {', '.join(FORMATS)}")
+    return name
+
+
+FormatName = Annotated[str, AfterValidator(_known)]
+"""A key of `FORMATS`, in records."""
 
 
 def question_parts(problem: Problem) -> tuple[str | Image, ...]:

@@ -6,24 +6,13 @@ linear head. It does not publish learning rate, batch size or label scale; those
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from vilbench.steps import FORMATS
+from vilbench.steps import FormatName
 from vilbench.training.rows import ValueRange
-from vilbench.types import Record
-
-
-def _no_truth_value(value: object) -> object:
-    """YAML reads "yes" as true, which would count as 1."""
-    if isinstance(value, bool):
-        raise ValueError("is a truth value, not a number")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_no_truth_value)]
-Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
+from vilbench.types import Number, Record, Whole
 
 
 class DataConfig(Record):
@@ -176,7 +165,7 @@ class TrainRecipe(Record):
     name: str = Field(min_length=1)
     seed: Whole = Field(default=0, ge=0)
     model: str
-    format: str = "steps"
+    format: FormatName = "steps"
     step_token: str | None = None
     value_range: tuple[Number, Number] = (0.0, 1.0)
     head_bias: bool = False
@@ -200,13 +189,6 @@ class TrainRecipe(Record):
     keep: Whole = Field(default=2, ge=1)
     log_every: Whole = Field(default=1, ge=1)
     workers: Whole = Field(default=0, ge=0)
-
-    @field_validator("format")
-    @classmethod
-    def _known_format(cls, name: str) -> str:
-        if name not in FORMATS:
-            raise ValueError(f"'{name}' is none of {', '.join(FORMATS)}")
-        return name
 
     @field_validator("value_range")
     @classmethod
