@@ -16,6 +16,9 @@ import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+POLICY_FAILED = "policy-failed"
+"""Reason of a continuation that a failed request left without an end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -54,6 +57,11 @@ class Continuation:
     correct: bool | None = None
     reason: str = ""
 
+    @property
+    def counts(self) -> bool:
+        """It is evidence of what the policy does: it was not lost to a failed request."""
+        return self.reason != POLICY_FAILED
+
 
 @dataclass(frozen=True, slots=True)
 class Judge:
@@ -91,6 +99,26 @@ Round = Sequence[Request]
 
 Search = Generator[Round, Sequence[Answer], str]
 """Yields rounds, is sent their answers in the same order, returns why it stopped."""
+
+
+def draws(answers: Sequence[Answer]) -> list[tuple[Continuation, ...]]:
+    """The answers to a round of draws; raises `TypeError` for one of another kind."""
+    found = []
+    for answer in answers:
+        if isinstance(answer, Judged):
+            raise TypeError("a draw is answered by continuations")
+        found.append(answer)
+    return found
+
+
+def judgements(answers: Sequence[Answer]) -> list[Judged]:
+    """The answers to a round for the evaluator; raises `TypeError` for one of another kind."""
+    found = []
+    for answer in answers:
+        if not isinstance(answer, Judged):
+            raise TypeError("a request to judge is answered by values")
+        found.append(answer)
+    return found
 
 
 def stream_seed(seed: int, problem_id: str, steps: Sequence[str]) -> int:

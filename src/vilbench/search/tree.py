@@ -78,7 +78,7 @@ class Node:
         drawn: Continuations asked for from here so far: the next `Draw.first`.
         pending: Visits chosen and not yet backed up (virtual loss).
         expanded: Its children were made.
-        closed: Nothing below is left to visit.
+        closed: Nothing is left to visit here and below.
     """
 
     node: int
@@ -166,11 +166,13 @@ class Tree:
         if place is None:
             place = self._places[key] = len(self.nodes)
             above = self.nodes[parent]
-            self.nodes.append(
-                Node(place, parent, step, finished, depth=above.depth + 1, closed=finished)
-            )
+            self.nodes.append(Node(place, parent, step, finished, depth=above.depth + 1))
             above.children.append(place)
         return place
+
+    def find(self, parent: int, step: str, *, finished: bool = False) -> int | None:
+        """The child that `grow` would give, None when it is not there."""
+        return self._places.get((parent, normalized(step), finished))
 
     def record(self, stopped: str) -> TreeRecord:
         """What is stored of it.
@@ -220,8 +222,11 @@ def backup(tree: Tree, node: int) -> None:
 
     The value of a node with visited children becomes the mean of theirs, weighted by visits
     (ReST-MCTS*); one without keeps what the evaluator gave. A pending visit is taken away.
+    An end that was visited is closed, and so is what has nothing but closed branches below.
     Backing up several nodes gives the same tree in any order.
     """
+    if tree.nodes[node].ended:
+        tree.nodes[node].closed = True
     for here in tree.up(node):
         here.visits += 1
         here.pending = max(here.pending - 1, 0)
