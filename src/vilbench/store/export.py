@@ -57,12 +57,12 @@ def export_jsonl(
     with storage_errors(folder):
         (folder / _IMAGES).mkdir(parents=True, exist_ok=True)
         names = {
-            image: _write_image(folder, image)
+            image: write_image(folder, image)
             for image in dict.fromkeys(image for one in problems for image in one.images)
         }
-        _write(folder / "problems.jsonl", (_problem_row(one, names) for one in problems))
-        _write(folder / "solutions.jsonl", map(_solution_row, solutions))
-        _write(folder / "scores.jsonl", map(_scores_row, scores))
+        write_lines(folder / "problems.jsonl", (_problem_row(one, names) for one in problems))
+        write_lines(folder / "solutions.jsonl", map(_solution_row, solutions))
+        write_lines(folder / "scores.jsonl", map(_scores_row, scores))
 
 
 def _solutions(run: Run, key: str | None) -> list[Solution]:
@@ -89,16 +89,18 @@ def _scores(run: Run, keys: Collection[str]) -> list[StepScores]:
     return list(found.values())
 
 
-def _write_image(folder: Path, image: Image) -> str:
-    """Write an image; returns its path relative to the export."""
+def write_image(folder: Path, image: Image) -> str:
+    """Write an image below an export's folder; returns its path relative to that."""
     data = image.read()
     name = f"{_IMAGES}/{image.digest}.{extension(data)}"
+    (folder / _IMAGES).mkdir(parents=True, exist_ok=True)
     with replacing(folder / name) as file:
         file.write(data)
     return name
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, JsonValue]]) -> None:
+def write_lines(path: Path, rows: Iterable[Mapping[str, JsonValue]]) -> None:
+    """Write a file of JSON lines in plain ASCII, whole or not at all."""
     with replacing(path) as file:
         for row in rows:
             _write_row(file, row)
