@@ -14,6 +14,6 @@ None means that nothing could be read (verdict `unparsed`). Nothing is evaluated
 no number. Replies are hostile: all of this takes linear time.
 """
 
-from vilbench.answers.grading import Reading, extract, grade, normalize, read
+from vilbench.answers.grading import Reading, extract, grade, normalize, read, states
 
-__all__ = ["Reading", "extract", "grade", "normalize", "read"]
+__all__ = ["Reading", "extract", "grade", "normalize", "read", "states"]

@@ -78,6 +78,11 @@ def extract(text: str, problem: Problem) -> str | None:
     return lettered(plain(last), problem.choices) if kind == "choice" else None
 
 
+def states(text: str) -> bool:
+    """Whether a text says that something is the answer, in one of the ways 1 to 3."""
+    return _stated(text) is not None
+
+
 def normalize(answer: str, problem: Problem) -> str:
     """The form of `answer` that is compared and counted in votes; applying it twice is safe.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vilbench.answers import read
 from vilbench.errors import EngineError, InputError
-from vilbench.evaluate.progress import Progress, Silence
+from vilbench.progress import Progress, Silence
 from vilbench.evaluate.stages import SAMPLE, note_sampling
 from vilbench.executors import map_bounded
 from vilbench.steps import StepFormat

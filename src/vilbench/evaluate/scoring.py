@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from vilbench.errors import EngineError, InputError
-from vilbench.evaluate.progress import Progress, Silence
+from vilbench.progress import Progress, Silence
 from vilbench.evaluate.stages import SCORE, note_scoring
 from vilbench.executors import map_bounded
 from vilbench.store.records import Failure, ScoreRef

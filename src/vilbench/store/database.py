@@ -45,6 +45,16 @@ CREATE TABLE events (number INTEGER PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE derived (name TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
+_LATER_TABLES = """
+CREATE TABLE IF NOT EXISTS trees (
+    key TEXT NOT NULL, problem_id TEXT NOT NULL REFERENCES problems (id),
+    record TEXT NOT NULL, spent TEXT NOT NULL, UNIQUE (key, problem_id));
+CREATE TABLE IF NOT EXISTS calls (
+    key TEXT NOT NULL, problem_id TEXT NOT NULL REFERENCES problems (id),
+    name TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (key, problem_id, name));
+"""
+"""Added to runs that were begun without them; nothing in these changes what was there."""
+
 R = TypeVar("R", bound=Record)
 
 
@@ -77,6 +87,9 @@ def connect_writer(folder: Path) -> sqlite3.Connection:
             # Before the log is turned on, so that our mark stands in the file's own header.
             _create(connection)
         connection.execute("PRAGMA journal_mode=WAL")
+        with transaction(connection):
+            for statement in _LATER_TABLES.split(";"):
+                connection.execute(statement)
     except BaseException:
         connection.close()
         raise

@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
-from vilbench.types import Record
+from vilbench.search import Continuation, Judged
+from vilbench.types import Record, Usage
 
-Stage = Literal["sample", "score"]
+Stage = Literal["sample", "score", "collect"]
 
 
 class Failure(Record):
@@ -43,3 +44,43 @@ class ScoreRef(NamedTuple):
 
     problem_id: str
     solution_index: int
+
+
+class Spent(Record):
+    """What the search of one problem cost.
+
+    Attributes:
+        nodes: Nodes made, without the root.
+        policy: Tokens of the policy.
+        policy_calls: Requests to it.
+        continuations: Completions that it gave.
+        evaluator: Tokens of the evaluator.
+        evaluator_calls: Prefixes that it was asked about.
+        seconds: Time that its rounds of requests took, each as long as its longest request.
+    """
+
+    nodes: int = Field(default=0, ge=0)
+    policy: Usage = Usage()
+    policy_calls: int = Field(default=0, ge=0)
+    continuations: int = Field(default=0, ge=0)
+    evaluator: Usage = Usage()
+    evaluator_calls: int = Field(default=0, ge=0)
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class Call(Record):
+    """A paid request of a search that is not finished, with its answer.
+
+    Attributes:
+        problem_id: Whose search.
+        name: Names the request among those of the problem.
+        answer: Continuations by the policy, or values by the evaluator.
+        usage: Tokens it took.
+        seconds: Time it took.
+    """
+
+    problem_id: str
+    name: str
+    answer: tuple[Continuation, ...] | Judged
+    usage: Usage = Usage()
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)

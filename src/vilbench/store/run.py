@@ -206,7 +206,7 @@ class Run:
 
     def problems(self) -> list[Problem]:
         """The problems in the order in which they were added, images bound to the run."""
-        rows = self._rows("SELECT record FROM problems ORDER BY position")
+        rows = self.rows("SELECT record FROM problems ORDER BY position")
         return [self._bound(decode(Problem, text, self.folder)) for (text,) in rows]
 
     def _bound(self, problem: Problem) -> Problem:
@@ -275,7 +275,7 @@ class Run:
 
     def solutions(self, key: str) -> dict[str, list[Solution]]:
         """Stored solutions of a key by problem id, each list in the order of the index."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT solutions.record FROM solutions JOIN problems ON problems.id = problem_id "
             "WHERE key = ? ORDER BY position, sample",
             key,
@@ -288,7 +288,7 @@ class Run:
 
     def scores(self, key: str) -> dict[ScoreRef, StepScores]:
         """Stored scores of a key, in the order of the problems and of the index."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT scores.record FROM scores JOIN problems ON problems.id = problem_id "
             "WHERE key = ? ORDER BY position, sample",
             key,
@@ -305,7 +305,7 @@ class Run:
         return self._keys("SELECT key FROM scores GROUP BY key ORDER BY min(rowid)")
 
     def _keys(self, query: str) -> list[str]:
-        return [key for (key,) in self._rows(query)]
+        return [key for (key,) in self.rows(query)]
 
     def put_failure(self, failure: Failure) -> None:
         """Store that a unit failed; a later failure of the same unit takes its place."""
@@ -315,7 +315,7 @@ class Run:
 
     def failures(self) -> list[Failure]:
         """Units that failed and have not succeeded since."""
-        rows = self._rows("SELECT record FROM failures ORDER BY rowid")
+        rows = self.rows("SELECT record FROM failures ORDER BY rowid")
         return [decode(Failure, text, self.folder) for (text,) in rows]
 
     def event(self, kind: str, data: Mapping[str, JsonValue] | None = None) -> None:
@@ -327,7 +327,7 @@ class Run:
 
     def events(self) -> list[Event]:
         """What happened, oldest first."""
-        rows = self._rows("SELECT record FROM events ORDER BY number")
+        rows = self.rows("SELECT record FROM events ORDER BY number")
         return [decode(Event, text, self.folder) for (text,) in rows]
 
     def write_results(self, text: str) -> None:
@@ -356,12 +356,23 @@ class Run:
         return path
 
     @contextmanager
+    def unit(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing of what the block writes, for the modules beside this one."""
+        with self._writing(), transaction(self._connection):
+            yield self._connection
+
+    def has_table(self, name: str) -> bool:
+        """Whether the run has a table; one that was begun by an older vilbench may lack it."""
+        return bool(self.rows("SELECT name FROM sqlite_master WHERE name = ?", name))
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
         if self._lock is None:
             raise RunError(f"{self.folder}: the run is not open for writing")
         with storage_errors(self.folder):
             yield
 
-    def _rows(self, query: str, *values: str) -> list[tuple[str]]:
+    def rows(self, query: str, *values: str) -> list[tuple[str, ...]]:
+        """Rows of a query, for the modules beside this one."""
         with storage_errors(self.folder):
             return self._connection.execute(query, values).fetchall()

@@ -1,0 +1,164 @@
+"""What searches cost, and the limits of it.
+
+A limit of one tree is looked at between its rounds, so that it can be passed by one round; it
+depends on nothing but the tree, and a replay stops at the same place. A limit of the whole run
+decides how far the run gets and never what a tree looks like: trees that are under way when it
+is reached stay unfinished, and a later start with a higher limit goes on with them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from vilbench.store.records import Spent
+from vilbench.types import Usage
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Price:
+    """Money for a million tokens."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def of(self, usage: Usage) -> float:
+        """What tokens cost."""
+        paid = self.prompt * usage.prompt_tokens + self.completion * usage.completion_tokens
+        return paid / _MILLION
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of both models, in one currency."""
+
+    policy: Price = Price()
+    evaluator: Price = Price()
+
+    def of(self, spent: Spent) -> float:
+        """What a search cost."""
+        return self.policy.of(spent.policy) + self.evaluator.of(spent.evaluator)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Most of what may be spent; None is no limit.
+
+    Attributes:
+        nodes: Nodes, without roots.
+        policy_tokens: Tokens that the policy writes.
+        evaluator_calls: Prefixes that the evaluator is asked about.
+        seconds: Of a tree, the time that its rounds take; of a run, the time since it was
+            started or gone on with.
+        money: By the prices of the recipe.
+    """
+
+    nodes: int | None = None
+    policy_tokens: int | None = None
+    evaluator_calls: int | None = None
+    seconds: float | None = None
+    money: float | None = None
+
+    def reached(self, spent: Spent, prices: Prices) -> str:
+        """Name of the first limit that is reached, such as "budget-nodes"; "" for none."""
+        used = {
+            "nodes": (spent.nodes, self.nodes),
+            "policy-tokens": (spent.policy.completion_tokens, self.policy_tokens),
+            "evaluator-calls": (spent.evaluator_calls, self.evaluator_calls),
+            "seconds": (spent.seconds, self.seconds),
+            "money": (prices.of(spent), self.money),
+        }
+        for name, (value, most) in used.items():
+            if most is not None and value >= most:
+                return f"budget-{name}"
+        return ""
+
+
+@dataclass
+class Ledger:
+    """What has been spent so far, growing."""
+
+    nodes: int = 0
+    policy_prompt: int = 0
+    policy_completion: int = 0
+    policy_cached: int = 0
+    policy_calls: int = 0
+    continuations: int = 0
+    evaluator_prompt: int = 0
+    evaluator_completion: int = 0
+    evaluator_cached: int = 0
+    evaluator_calls: int = 0
+    seconds: float = 0.0
+
+    def add(self, spent: Spent) -> None:
+        """Adds what a tree cost; its seconds are not those of a run."""
+        self.nodes += spent.nodes
+        self.policy_prompt += spent.policy.prompt_tokens
+        self.policy_completion += spent.policy.completion_tokens
+        self.policy_cached += spent.policy.cached_tokens
+        self.policy_calls += spent.policy_calls
+        self.continuations += spent.continuations
+        self.evaluator_prompt += spent.evaluator.prompt_tokens
+        self.evaluator_completion += spent.evaluator.completion_tokens
+        self.evaluator_cached += spent.evaluator.cached_tokens
+        self.evaluator_calls += spent.evaluator_calls
+
+    def draw(self, usage: Usage, count: int) -> None:
+        """Adds a request to the policy."""
+        self.policy_prompt += usage.prompt_tokens
+        self.policy_completion += usage.completion_tokens
+        self.policy_cached += usage.cached_tokens
+        self.policy_calls += 1
+        self.continuations += count
+
+    def judge(self, usage: Usage, count: int) -> None:
+        """Adds prefixes that the evaluator was asked about."""
+        self.evaluator_prompt += usage.prompt_tokens
+        self.evaluator_completion += usage.completion_tokens
+        self.evaluator_cached += usage.cached_tokens
+        self.evaluator_calls += count
+
+    def spent(self) -> Spent:
+        """As it is stored."""
+        return Spent(
+            nodes=self.nodes,
+            policy=Usage(
+                prompt_tokens=self.policy_prompt,
+                completion_tokens=self.policy_completion,
+                cached_tokens=self.policy_cached,
+            ),
+            policy_calls=self.policy_calls,
+            continuations=self.continuations,
+            evaluator=Usage(
+                prompt_tokens=self.evaluator_prompt,
+                completion_tokens=self.evaluator_completion,
+                cached_tokens=self.evaluator_cached,
+            ),
+            evaluator_calls=self.evaluator_calls,
+            seconds=self.seconds,
+        )
+
+
+@dataclass
+class Account:
+    """What the whole run has spent, against its limits.
+
+    Attributes:
+        budget: Limits of the run.
+        prices: For the limit of money.
+        ledger: Spent before and since this start.
+    """
+
+    budget: Budget
+    prices: Prices
+    ledger: Ledger = field(default_factory=Ledger)
+    started: float = field(default_factory=time.monotonic)
+
+    def reached(self) -> str:
+        """Name of the limit that is reached; "" for none."""
+        if self.budget == Budget():
+            return ""
+        self.ledger.seconds = time.monotonic() - self.started
+        return self.budget.reached(self.ledger.spent(), self.prices)

@@ -1,0 +1,217 @@
+"""One tree: a search is driven round by round until it ends or its budget does.
+
+Every request is answered once. What an earlier start has stored of an unfinished tree is
+answered from there; since a search that is sent the same answers makes the same requests, it
+comes to where it was and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vilbench.collect.budget import Account, Budget, Ledger, Prices
+from vilbench.collect.evaluator import Evaluator
+from vilbench.collect.journal import Journal
+from vilbench.collect.policy import Policy
+from vilbench.errors import EngineError
+from vilbench.search import (
+    POLICY_FAILED,
+    Answer,
+    Draw,
+    Judge,
+    Judged,
+    Omega,
+    Request,
+    RestMcts,
+    Rollouts,
+    Round,
+    Tree,
+    begin,
+)
+from vilbench.store.records import Call
+from vilbench.store.trees import Grown
+from vilbench.types import Problem
+
+VERSION = 1
+"""Raised with whatever makes other trees of the same recipe."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How trees are grown.
+
+    Attributes:
+        search: Which search, and its settings.
+        policy: Goes on from prefixes.
+        evaluator: Values prefixes.
+        budget: Limits of a tree.
+        prices: For the limit of money.
+    """
+
+    search: RestMcts | Rollouts | Omega
+    policy: Policy
+    evaluator: Evaluator = field(default_factory=Evaluator)
+    budget: Budget = field(default_factory=Budget)
+    prices: Prices = field(default_factory=Prices)
+
+    @property
+    def key(self) -> str:
+        """Names everything that changes a tree, save the problem."""
+        said = (
+            *(str(VERSION), self.search.model_dump_json()),
+            *(self.policy.fingerprint, self.evaluator.fingerprint),
+            repr((self.budget, self.prices if self.budget.money is not None else None)),
+        )
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many requests of each kind may be under way, over all trees."""
+
+    policy: asyncio.Semaphore
+    evaluator: asyncio.Semaphore
+
+
+@dataclass
+class Growth:
+    """The growing of one problem's tree.
+
+    Attributes:
+        problem: Whose.
+        method: How.
+        places: Shared by all trees.
+        journal: Where answers are stored.
+        account: Limits of the run.
+        known: Answers that are stored already, by name.
+        errors: Why requests failed, in the order of the failures.
+    """
+
+    problem: Problem
+    method: Method
+    places: Places
+    journal: Journal
+    account: Account
+    known: Mapping[str, Call]
+    errors: list[str] = field(default_factory=list)
+    _ledger: Ledger = field(default_factory=Ledger)
+
+    async def grow(self) -> Grown | None:
+        """The finished tree; None where the run's budget was used up before.
+
+        Raises:
+            EngineError: Not one request to the policy was answered.
+            RunStorageError: An answer cannot be stored.
+        """
+        method = self.method
+        tree = Tree(self.problem.id, method.search.rule, method.policy.seed)
+        search = begin(tree, method.search)
+        answers: list[Answer] | None = None
+        while True:
+            try:
+                asked = next(search) if answers is None else search.send(answers)
+            except StopIteration as end:
+                stopped = str(end.value)
+                break
+            self._count_nodes(tree)
+            if stopped := method.budget.reached(self._ledger.spent(), method.prices):
+                break
+            names = [name(one) for one in asked]
+            if self.account.reached() and any(one not in self.known for one in names):
+                return None
+            answers = await self._answers(asked, names)
+        self._count_nodes(tree)
+        if self.errors and all(node.reason == POLICY_FAILED for node in tree.nodes[1:]):
+            raise EngineError(self.errors[0])
+        return Grown(tree.record(stopped), self._ledger.spent())
+
+    def _count_nodes(self, tree: Tree) -> None:
+        made = len(tree.nodes) - 1 - self._ledger.nodes
+        self._ledger.nodes += made
+        self.account.ledger.nodes += made
+
+    async def _answers(self, asked: Round, names: Sequence[str]) -> list[Answer]:
+        """Answers of a round, in its order; what is not known is asked for, all at once."""
+        found = {i: self.known[one] for i, one in enumerate(names) if one in self.known}
+        draws = {i: r for i, r in enumerate(asked) if i not in found and isinstance(r, Draw)}
+        judges = {i: r for i, r in enumerate(asked) if i not in found and isinstance(r, Judge)}
+        if len(draws) == 1 and not judges:
+            ((place, request),) = draws.items()
+            found[place] = await self._draw(request)
+        elif draws:
+            async with asyncio.TaskGroup() as group:
+                tasks = {i: group.create_task(self._draw(one)) for i, one in draws.items()}
+                judging = group.create_task(self._judge(list(judges.values())))
+            found |= {place: task.result() for place, task in tasks.items()}
+            found |= dict(zip(judges, judging.result(), strict=True))
+        elif judges:
+            found |= dict(zip(judges, await self._judge(list(judges.values())), strict=True))
+        self._ledger.seconds += max((call.seconds for call in found.values()), default=0.0)
+        for place, one in enumerate(asked):
+            self._pay(one, found[place], self._ledger)
+            if names[place] not in self.known:
+                self._pay(one, found[place], self.account.ledger)
+        return [found[place].answer for place in range(len(asked))]
+
+    def _pay(self, request: Request, call: Call, ledger: Ledger) -> None:
+        if isinstance(request, Draw):
+            ledger.draw(call.usage, request.count)
+        else:
+            ledger.judge(call.usage, request.count)
+
+    async def _draw(self, request: Draw) -> Call:
+        async with self.places.policy:
+            began = time.monotonic()
+            drawn = await self.method.policy.draw(self.problem, request)
+            seconds = time.monotonic() - began
+        lost = all(one.reason == POLICY_FAILED for one in drawn.continuations)
+        call = Call(
+            problem_id=self.problem.id,
+            name=name(request),
+            answer=drawn.continuations,
+            usage=drawn.usage,
+            seconds=seconds,
+        )
+        return await self._kept(call, drawn.error, lost=lost)
+
+    async def _judge(self, requests: Sequence[Judge]) -> list[Call]:
+        """Answers to prefixes of this problem, in one call of the evaluator."""
+        if not requests:
+            return []
+        async with self.places.evaluator:
+            began = time.monotonic()
+            valued = await self.method.evaluator.judge(self.problem, requests)
+            seconds = time.monotonic() - began
+        kept = []
+        for request, one in zip(requests, valued, strict=True):
+            call = Call(
+                problem_id=self.problem.id,
+                name=name(request),
+                answer=one.judged,
+                usage=one.usage,
+                seconds=seconds,
+            )
+            lost = all(value is None for value in one.judged.values)
+            kept.append(self._kept(call, one.error, lost=lost))
+        return await asyncio.gather(*kept)
+
+    async def _kept(self, call: Call, error: str, *, lost: bool) -> Call:
+        """The call, stored; one that failed and brought nothing is asked again another time."""
+        if error:
+            self.errors.append(error)
+        if not (error and lost) and not self._is_free(call):
+            await self.journal.keep(call)
+        return call
+
+    def _is_free(self, call: Call) -> bool:
+        """The grade of an answer costs nothing and need not be kept."""
+        return isinstance(call.answer, Judged) and self.method.evaluator.scorer is None
+
+
+def name(request: Request) -> str:
+    """Names a request among those of its problem."""
+    return hashlib.sha256(repr(request).encode("utf-8", "surrogatepass")).hexdigest()
