@@ -18,7 +18,7 @@ from vilbench.training.embedded.architecture import (
 )
 from vilbench.training.embedded.examples import Example, caption, corrupt, gold, judge, solve
 
-TINY = Shape(32, 2, 2, 1, 48, 32, 2, 2, 48)
+TINY = Shape(32, 2, 2, 1, 48, 32, 2, 2, 48, (4, 2, 2))
 
 
 @cache

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from embedded_data import examples, processor, tiny_model
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
 from vilbench.backbone.tokens import PromptEncoder
+from vilbench.problems.puzzles import draw
 from vilbench.training.embedded.architecture import make_model
 from vilbench.training.embedded.batch import IMAGE_TOKENS, Collator, hidden_states, positions
-from vilbench.training.embedded.examples import Example
+from vilbench.training.embedded.examples import Attempt, Example, judge
 
 
 def mixed(count: int) -> tuple[Example, ...]:
@@ -123,17 +125,22 @@ def test_what_is_learnt_is_the_reply_as_far_as_it_is_right() -> None:
     collator = Collator(processor())
     batch = collator.collate(chosen)
     assert batch.ids.shape == batch.learn.shape == batch.values.shape
+    right_until = [
+        one.solution.right_until if one.solution and one.task == "solve" else len(one.reply)
+        for one in chosen
+    ]
     for row, example in enumerate(chosen):
         learnt = batch.ids[row][batch.learn[row]].tolist()
-        whole = example.right_until == len(example.reply)
+        whole = right_until[row] == len(example.reply)
         assert not whole or learnt.pop() == processor().tokenizer.eos_token_id
         said = "".join(encoder.decode(learnt).texts)
         assert said == example.reply[: len(said)]
-        assert len(said) <= example.right_until < len(said) + 4
+        assert len(said) <= right_until[row] < len(said) + 4
         length = len(collator.encode(example).ids)
         assert (batch.ids[row, length:] == processor().tokenizer.pad_token_id).all()
         assert batch.values[row, length - 1 :].isnan().all()
-    assert {example.right_until < len(example.reply) for example in chosen} == {True, False}
+    wholes = zip(right_until, (len(example.reply) for example in chosen), strict=True)
+    assert {until < length for until, length in wholes} == {True, False}
     assert batch.tasks == tuple(f"{example.task}/{example.family}" for example in chosen)
     image = batch.ids[:, batch.begin : batch.begin + IMAGE_TOKENS]
     assert (image == processor().image_token_id).all()
@@ -143,17 +150,41 @@ def test_what_is_learnt_is_the_reply_as_far_as_it_is_right() -> None:
 def test_values_stand_at_the_tokens_that_they_are_of() -> None:
     encoder = PromptEncoder(processor())
     collator = Collator(processor())
+    places = set()
     for example in examples():
         row = collator.encode(example)
-        reply = encoder.encode_text(example.reply)
-        begin = len(row.ids) - 1 - len(reply.ids)
-        assert all(math.isnan(value) for value in row.values[:begin])
+        assert len({len(column) for column in row}) == 1
+        solution = example.solution
+        if solution is None:
+            assert not any(row.said) and all(math.isnan(value) for value in row.values)
+            continue
+        begin, length = row.said.index(True), sum(row.said)
+        assert all(row.said[begin : begin + length])
+        spelled = [encoder.spelled(token) for token in row.ids[begin : begin + length]]
+        # A line break may stand in one token with the last character.
+        assert "".join(spelled).removesuffix("\n") == solution.text
+        in_reply = example.task == "solve"
+        assert in_reply == (begin == len(row.ids) - 1 - length)
+        learnt, other = (row.learn, row.shown) if in_reply else (row.shown, row.learn)
+        assert not any(other[begin : begin + length])
         place = 0
-        for text, value in zip(reply.texts, row.values[begin:-1], strict=True):
-            place += len(text)
-            assert value == pytest.approx(example.value_at(place - 1), nan_ok=True)
-        if example.task != "solve":
-            assert all(math.isnan(value) for value in row.values)
+        for text, value, right in zip(
+            spelled, row.values[begin:], learnt[begin : begin + length], strict=False
+        ):
+            place = min(place + len(text), len(solution.text))
+            assert value == pytest.approx(solution.value_at(place - 1), nan_ok=True)
+            assert right == (place <= solution.right_until)
+        rest = row.values[:begin] + row.values[begin + length :]
+        assert all(math.isnan(value) for value in rest)
+        places.add(in_reply)
+    assert places == {True, False}
+
+
+def test_a_solution_without_text_is_nowhere() -> None:
+    puzzle = draw("angles", "text", "train", 0)
+    example = judge(Attempt(puzzle, ""), "judge-step", random.Random(0))
+    row = Collator(processor()).encode(example)
+    assert not any(row.said) and not any(row.shown) and any(row.learn)
 
 
 def test_positions_of_a_picture_between_texts() -> None:

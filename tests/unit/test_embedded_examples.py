@@ -24,10 +24,13 @@ from vilbench.training.embedded.examples import (
     caption,
     corrupt,
     draw_puzzle,
+    find,
     gold,
     judge,
     mark,
+    marked,
     solve,
+    spoil,
     step_verdict,
     whole_verdict,
 )
@@ -75,8 +78,9 @@ def test_solutions_to_learn_are_right(family: str, twin: Twin) -> None:
     for index in range(20):
         puzzle = draw(family, twin, "train", index)
         example = solve(gold(puzzle, rng))
-        assert example.right_until == len(example.reply)
-        assert {one.value for one in example.marks} == {1}
+        assert example.solution is not None and example.solution.text == example.reply
+        assert example.solution.right_until == len(example.reply)
+        assert {one.value for one in example.solution.marks} == {1}
         assert example.task == "solve" and example.family == family
         found = check(puzzle.problem, steps_of(example.reply))
         assert found and all(step.sound for step in found)
@@ -84,27 +88,26 @@ def test_solutions_to_learn_are_right(family: str, twin: Twin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("checks", "place", "expected", "words"),
+    ("checks", "place", "expected"),
     [
-        ([RIGHT], 0, 5, "this step is right."),
-        ([RIGHT, RIGHT], 1, 5, "this step is right."),
-        ([RIGHT, AGAIN], 1, 4, "this step was said before."),
-        ([FALSE, LATE], 1, 3, "an earlier step is wrong."),
-        ([FALSE, LATE._replace(repeats=True)], 1, 3, "an earlier step is wrong."),
-        ([UNCHECKED], 0, 3, "this cannot be checked."),
-        ([FALSE, INHERITED], 1, 2, "an earlier value is wrong."),
-        ([INHERITED], 0, 2, "an earlier value is wrong."),
-        ([FALSE], 0, 1, "this step is wrong, I get 12."),
-        ([RIGHT, UNKNOWN], 1, 1, "this step is wrong, I get nothing."),
-        ([], 0, 1, "there is no step."),
+        ([RIGHT], 0, 5),
+        ([RIGHT, RIGHT], 1, 5),
+        ([RIGHT, AGAIN], 1, 4),
+        ([FALSE, LATE], 1, 3),
+        ([FALSE, LATE._replace(repeats=True)], 1, 3),
+        ([UNCHECKED], 0, 3),
+        ([FALSE, INHERITED], 1, 2),
+        ([INHERITED], 0, 2),
+        ([FALSE], 0, 1),
+        ([RIGHT, UNKNOWN], 1, 1),
+        ([], 0, 1),
     ],
 )
-def test_the_verdict_of_a_step(
-    checks: Sequence[StepCheck], place: int, expected: int, words: str
-) -> None:
-    reply = step_verdict(checks, place)
+def test_the_verdict_of_a_step(checks: Sequence[StepCheck], place: int, expected: int) -> None:
+    reply = step_verdict(checks, place, "12")
     assert score(reply) == expected
-    assert words in reply
+    # The words before the score are the same whatever it is.
+    assert reply.startswith("Reasoning: it says 12.\n")
 
 
 @pytest.fixture(scope="module")
@@ -129,18 +132,16 @@ def puzzle() -> Puzzle:
 )
 def test_the_verdict_of_a_whole_solution(count: int, faulty: int | None, expected: int) -> None:
     checks = [RIGHT._replace(sound=faulty is None or k < faulty) for k in range(count)]
-    reply = whole_verdict(checks, "hm", "12")
+    reply = whole_verdict(checks, "hm", "12", "7")
     assert score(reply) == expected
-    if faulty is None:
-        assert "all steps are right." in reply
-    else:
-        assert f"step {faulty + 1} is wrong." in reply
+    assert reply.startswith("Reasoning: it says 7.\n")
+    if faulty is not None:
         # The right answer all the same.
-        assert score(whole_verdict(checks, "hm\nAnswer: 12\n", "12")) == 4
+        assert score(whole_verdict(checks, "hm\nAnswer: 12\n", "12", "12")) == 4
 
 
 def test_the_verdict_of_no_solution(puzzle: Puzzle) -> None:
-    assert score(whole_verdict([], "", "12")) == 1
+    assert score(whole_verdict([], "", "12", "")) == 1
     for task in ("judge-step", "judge-whole"):
         example = judge(Attempt(puzzle, ""), task, random.Random(0))
         assert score(example.reply) == 1
@@ -205,15 +206,16 @@ def test_marks_tell_how_far_a_solution_is_right(family: str, twin: Twin) -> None
         assert all(one.start < one.end for one in marks)
         assert all(one.end <= two.start for one, two in itertools.pairwise(marks))
         first = next((k for k, step in enumerate(checks) if not step.sound), None)
-        example = solve(attempt)
+        known = marked(attempt)
+        assert solve(attempt).solution == known
         if first is None:
-            assert example.right_until == len(text)
+            assert known.right_until == len(text)
             continue
         wrong += 1
         # All right before the first error, nothing of its step learnt, all wrong behind it.
-        assert example.right_until == spans[first].start
+        assert known.right_until == spans[first].start
         for place in range(len(text)):
-            value = example.value_at(place)
+            value = known.value_at(place)
             if place < spans[first].start:
                 assert value == 1
             elif place >= spans[first].end - 1:
@@ -228,11 +230,11 @@ def test_nothing_is_known_behind_a_step_that_cannot_be_checked() -> None:
     claims = gold_claims(puzzle.scene)
     lines = solution(claims, claims[-1].value, [0] * len(claims)).split("\n")
     lines[1] = "Step 2: I wonder."
-    example = solve(Attempt(puzzle, "\n".join(lines)))
-    assert [one.value for one in example.marks] == [1]
+    known = marked(Attempt(puzzle, "\n".join(lines)))
+    assert [one.value for one in known.marks] == [1]
     lines[3] = "Step 4: 1 + 1 = 3."
-    example = solve(Attempt(puzzle, "\n".join(lines)))
-    assert [one.value for one in example.marks] == [1, *[0] * (len(lines) - 4)]
+    known = marked(Attempt(puzzle, "\n".join(lines)))
+    assert [one.value for one in known.marks] == [1, *[0] * (len(lines) - 4)]
 
 
 def test_half_of_the_judged_steps_are_where_it_goes_wrong() -> None:
@@ -307,3 +309,57 @@ def test_training_puzzles_are_of_every_kind_and_of_the_train_split() -> None:
     assert [p.problem.id for p in drawn[:3]] == [
         draw_puzzle(again, 20261).problem.id for again in [random.Random(6)] for _ in range(3)
     ]
+
+
+def test_the_solution_to_judge_is_marked_as_far_as_it_is_shown() -> None:
+    rng = random.Random(5)
+    attempt = corrupt(draw("angles", "text", "train", 2), rng)
+    whole = judge(attempt, "judge-whole", rng).solution
+    assert whole == marked(attempt)
+    for _ in range(20):
+        example = judge(attempt, "judge-step", rng)
+        shown = example.solution
+        assert shown is not None and attempt.text.startswith(shown.text)
+        assert shown == marked(attempt._replace(text=shown.text))
+        assert shown.text in str(example.prompt.parts[-1])
+
+
+def test_options_are_found_by_what_they_say() -> None:
+    rng = random.Random(6)
+    puzzle = draw("machines", "visual", "train", 2)
+    said = dict(zip("ABCDEFGHIJ", puzzle.problem.choices, strict=False))
+    wordings = set()
+    for _ in range(20):
+        example = find(puzzle, rng)
+        shown = str(example.prompt.parts[-1])
+        assert all(f"{letter}. {choice}\n" in shown for letter, choice in said.items())
+        asked = shown.rsplit("Find ", 1)[1].removesuffix(".").split(", ")
+        assert len(set(asked)) == min(5, len(said))
+        claims = [read(part).claims[0] for part in example.reply.split(", ")]
+        assert [claim.key for claim in claims] == asked
+        assert all(said[claim.value] == claim.key for claim in claims)
+        wordings.add(example.reply.startswith("option"))
+    assert wordings == {True, False}
+
+
+def test_spoilt_texts_have_other_values_in_the_same_places() -> None:
+    rng = random.Random(7)
+    changed = total = 0
+    for family, twin in KINDS:
+        puzzle = draw(family, twin, "train", 2)
+        example = solve(gold(puzzle, rng))
+        spoilt = spoil(example, rng)
+        assert spoilt.prompt == example.prompt
+        assert spoilt.solution is not None and spoilt.solution.text == spoilt.reply
+        assert spoilt.solution.right_until == 0 and not spoilt.solution.marks
+        same = re.compile(r"[a-z]+|[A-J0-9]")
+        one, two = same.findall(example.reply), same.findall(spoilt.reply)
+        assert len(one) == len(two)
+        assert same.sub("", example.reply) == same.sub("", spoilt.reply)
+        differ = [pair for pair in zip(one, two, strict=True) if pair[0] != pair[1]]
+        for before, after in differ:
+            assert before.isdigit() == after.isdigit() and before.isupper() == after.isupper()
+        changed += len(differ)
+        total += sum(word.isdigit() for word in one)
+    # Nine of ten digits drawn are other ones.
+    assert 0.15 < changed / total < 0.45

@@ -10,7 +10,8 @@ from embedded_data import examples, processor, tiny_model
 
 from vilbench.problems.puzzles import draw
 from vilbench.training.embedded import loop
-from vilbench.training.embedded.examples import Example, gold, solve
+from vilbench.training.embedded.batch import Collator
+from vilbench.training.embedded.examples import Example, gold, solve, spoil
 from vilbench.training.embedded.loop import ROUND, WARM_UP, Learner, Plan, learning_rate, train
 
 PLAN = Plan("stage", 2 * ROUND, 2, (2e-3, 1e-3), warm_up=True)
@@ -94,7 +95,7 @@ def test_the_stream_depends_on_stage_and_round_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        loop, "_step", lambda _learner, batch, *_: loop._Loss([0.0] * len(batch.tasks), 0.0)
+        loop, "_step", lambda _learner, batch, *_: loop._Loss([0.0] * len(batch.tasks), 0.0, 0.0)
     )
 
     def told(name: str, folder: str) -> list[tuple[float, str]]:
@@ -154,9 +155,41 @@ def test_learning_rate() -> None:
 
 
 def test_the_head_learns_where_a_solution_goes_wrong(tmp_path: Path) -> None:
-    wrong = [one for one in examples() if any(mark.value == 0 for mark in one.marks)][:2]
+    wrong = [
+        one
+        for one in examples()
+        if one.solution and one.solution.right_until < len(one.solution.text)
+    ][:2]
     said: list[str] = []
     plan = Plan("stage", 80, 2, (5e-3, 2e-3), warm_up=False)
     train(learner(), processor(), plan, lambda rng, _: rng.choice(wrong), tmp_path, said.append)
     first, last = (float(line.split('"sense": ')[1].split(",")[0].rstrip("}")) for line in said)
     assert last < 0.7 * first
+
+
+def test_the_other_head_learns_how_surprising_tokens_are(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    some = [one for one in examples() if one.task == "solve"][:4]
+    spoilt = [spoil(one, rng) for one in some]
+    said: list[str] = []
+    plan = Plan("stage", 160, 4, (5e-3, 2e-3), warm_up=False)
+    torch.manual_seed(1)
+    model = Learner(tiny_model(1), early=1)
+    train(model, processor(), plan, lambda rng, _: rng.choice(some + spoilt), tmp_path, said.append)
+    shares = [float(line.split('"surprise": ')[1].split(",")[0].rstrip("}")) for line in said]
+    # Nothing but the variance is explained by a constant.
+    assert shares[0] > 0.9 > 0.7 > shares[-1]
+    assert model.surprise is not None and model.surprise.weight.abs().sum() > 0
+
+
+def test_the_inner_layer_is_read_as_the_last_one_is() -> None:
+    batch = Collator(processor()).collate(captions()[:2])
+    model = Learner(tiny_model(1), early=2).eval()  # of two layers
+    with torch.no_grad():
+        last, inner = model.hidden(batch)
+        assert inner is not None and torch.equal(last, inner)
+        last, inner = Learner(model.model, early=1).hidden(batch)
+        assert inner is not None and not torch.equal(last, inner)
+        again, none = Learner(model.model).hidden(batch)
+    assert none is None and torch.equal(again, last)
+    assert not model.model.model.language_model.layers[0]._forward_hooks

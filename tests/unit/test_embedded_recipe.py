@@ -19,7 +19,7 @@ from vilbench.problems.puzzles import check, draw
 from vilbench.problems.puzzles.canvas import Canvas
 from vilbench.problems.puzzles.puzzle import contents, split_of
 from vilbench.training.embedded import architecture, recipe
-from vilbench.training.embedded.examples import Attempt, corrupt
+from vilbench.training.embedded.examples import Attempt, Example, corrupt
 from vilbench.training.embedded.loop import ROUND, Plan
 from vilbench.types import BytesSource, Completion, Image, Sampling
 
@@ -46,7 +46,8 @@ def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_plans_are_whole_rounds_with_names_of_their_own() -> None:
     plans = [recipe.ALIGN, recipe.FIRST, *recipe.SECOND.values(), *recipe.THIRD.values()]
-    assert len({plan.name for plan in plans}) == len(plans) == 6
+    plans += [recipe.SEE, recipe.FOURTH]
+    assert len({plan.name for plan in plans}) == len(plans) == 8
     assert all(plan.steps % ROUND == 0 for plan in plans)
     assert all(plan.rates[0] > plan.rates[1] > 0 for plan in plans)
 
@@ -87,9 +88,38 @@ def test_the_last_stage_learns_from_right_solutions_most(no_picture: None) -> No
     own = [Attempt(draw("angles", "text", "train", k), "Step 1: hm\nAnswer: 0") for k in range(9)]
     rng = random.Random(5)
     drawn = [recipe.draw_third(own, rng) for _ in range(250)]
-    right = [one for one in drawn if one.task == "solve" and one.right_until == len(one.reply)]
+    right = [one for one in drawn if one.task == "solve" and whole(one)]
     assert 0.5 < len(right) / 250 < 0.75
     assert Counter(one.task for one in drawn).keys() >= {"caption", "judge-step", "judge-whole"}
+
+
+def test_base_learns_where_things_are_and_which_option_says_what(no_picture: None) -> None:
+    rng = random.Random(6)
+    drawn = [recipe.draw_see(rng, 0.5) for _ in range(200)]
+    families = Counter(example.family for example in drawn)
+    assert families.keys() == {"spatial", "counting", "options"}
+    assert min(families.values()) > 20
+    assert {split_of(example.content) for example in drawn} == {"train"}
+
+
+def test_the_fourth_stage_reads_fewer_spoilt_texts_as_it_goes_on(no_picture: None) -> None:
+    own = [Attempt(draw("angles", "text", "train", k), "Step 1: hm\nAnswer: 0") for k in range(9)]
+
+    def spoilt(share: float) -> int:
+        rng = random.Random(7)
+        drawn = [recipe.draw_fourth(own, rng, share) for _ in range(300)]
+        tasks = Counter(one.task for one in drawn)
+        assert min(tasks["judge-step"], tasks["judge-whole"], tasks["solve"]) > 10
+        assert any(one.family == "options" for one in drawn)
+        unknown = [one for one in drawn if one.solution and one.solution.right_until == 0]
+        return sum(one.solution.text == one.reply for one in unknown if one.solution)
+
+    assert 0.25 * 300 < spoilt(0.0) < 0.6 * 300
+    assert spoilt(0.0) > 1.5 * spoilt(0.99) > 0
+
+
+def whole(example: Example) -> bool:
+    return example.solution is not None and example.solution.right_until == len(example.reply)
 
 
 def test_made_up_solutions_are_right_now_and_then(no_picture: None) -> None:
@@ -127,6 +157,8 @@ def test_the_whole_recipe_on_a_small_scale(
     monkeypatch.setattr(recipe, "SECOND", {"small": plan, "base": plan})
     third = plan._replace(name="third")
     monkeypatch.setattr(recipe, "THIRD", {"small": third, "base": third})
+    monkeypatch.setattr(recipe, "SEE", plan._replace(name="see"))
+    monkeypatch.setattr(recipe, "FOURTH", plan._replace(name="fourth"))
     monkeypatch.setattr(recipe, "own_attempts", lambda *_: list(some_attempts()))
     monkeypatch.setattr(recipe, "contents", lambda split, _: contents(split, 9))
     for size in ("small", "base"):

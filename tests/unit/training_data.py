@@ -43,7 +43,7 @@ def checkpoint() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="vilbench-training-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(architecture.SHAPES, "small", Shape(32, 2, 2, 1, 48, 32, 2, 2, 48))
+        patch.setitem(architecture.SHAPES, "small", Shape(32, 2, 2, 1, 48, 32, 2, 2, 48, (4, 2, 2)))
         model = architecture.make_model(data.tokenizer(), "small", seed=1)
     model.save_pretrained(folder)
     data.processor().save_pretrained(folder)

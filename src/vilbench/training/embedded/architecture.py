@@ -57,7 +57,12 @@ _TEMPLATE = (
 
 
 class Shape(NamedTuple):
-    """Sizes of one model; widths in units, depths in layers."""
+    """Sizes of one model; widths in units, depths in layers.
+
+    Attributes:
+        sections: How many rotary frequencies, highest first, turn with time, row and column of
+            an image token. Text turns with all of them at the same rate.
+    """
 
     hidden: int
     layers: int
@@ -68,14 +73,16 @@ class Shape(NamedTuple):
     vision_layers: int
     vision_heads: int
     vision_feed_forward: int
+    sections: tuple[int, int, int]
 
 
 SHAPES: dict[Size, Shape] = {
-    "small": Shape(128, 4, 4, 2, 352, 64, 2, 4, 176),
-    "base": Shape(128, 7, 4, 2, 352, 64, 2, 4, 176),
+    "small": Shape(128, 4, 4, 2, 352, 64, 2, 4, 176, (6, 5, 5)),
+    "base": Shape(128, 7, 4, 2, 352, 64, 2, 4, 176, (1, 5, 10)),
 }
 """`base` is `small` with three more layers on top, so that it can grow out of it: comparing a
-claim with what the model would have said takes layers above those that say it."""
+claim with what the model would have said takes layers above those that say it. Its rows and
+columns turn faster: `small` cannot tell the inner ones apart (decision 007)."""
 
 BACKGROUND = 0.96
 """Mean brightness of a puzzle's paper: blank patches are then near zero, and the first
@@ -151,8 +158,6 @@ def grow(model: Any, tokenizer: Any, size: Size, seed: int = 0) -> Any:
 
 
 def _config(tokenizer: Any, shape: Shape) -> Any:
-    half = shape.hidden // shape.heads // 2
-    side = (half - half // 3) // 2
     token = tokenizer.convert_tokens_to_ids
     return Qwen2_5_VLConfig(
         text_config={
@@ -168,7 +173,7 @@ def _config(tokenizer: Any, shape: Shape) -> Any:
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": ROPE_THETA,
-                "mrope_section": [half - 2 * side, side, side],
+                "mrope_section": list(shape.sections),
             },
             "bos_token_id": token(PAD),
             "eos_token_id": token(END),

@@ -36,9 +36,11 @@ class Batch(NamedTuple):
 
     Attributes:
         ids: `[B, T]` token ids.
-        learn: `[B, T]` True at tokens to be predicted: the reply as far as it is right, and its
-            end token where all of it is.
-        values: `[B, T]` 1 or 0 where it is known that the reply up to and with the token is
+        learn: `[B, T]` True at tokens of replies to be predicted: as far as they are right, and
+            the end token where all of it is.
+        shown: `[B, T]` True at tokens of solutions in prompts, as far as they are right.
+        said: `[B, T]` True at all tokens of solutions, wherever they stand.
+        values: `[B, T]` 1 or 0 where it is known that a solution up to and with the token is
             right or not, NaN elsewhere.
         pixels: `[B * GRID * GRID, 3 * PATCH * PATCH]`, one frame.
         begin: Column of the first image token, the same in every row.
@@ -47,6 +49,8 @@ class Batch(NamedTuple):
 
     ids: torch.Tensor
     learn: torch.Tensor
+    shown: torch.Tensor
+    said: torch.Tensor
     values: torch.Tensor
     pixels: torch.Tensor
     begin: int
@@ -54,10 +58,12 @@ class Batch(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One example: ids, which of them are to be predicted, values of the text up to them."""
+    """One example, token by token; see `Batch`."""
 
     ids: list[int]
     learn: list[bool]
+    shown: list[bool]
+    said: list[bool]
     values: list[float]
 
 
@@ -80,32 +86,56 @@ class Collator:
     def encode(self, example: Example) -> Row:
         """Ids of prompt and reply, and what is to be learnt from them."""
         parts = tuple(self._blank if isinstance(p, Image) else p for p in example.prompt.parts)
-        prompt = self._encoder.encode(Prompt(parts, example.prompt.system)).ids
+        prompt = list(self._encoder.encode(Prompt(parts, example.prompt.system)).ids)
         reply = self._encoder.encode_text(example.reply)
-        stops = list(itertools.accumulate(map(len, reply.texts)))
-        values = [math.nan] * len(prompt)
-        values += [example.value_at(stop - 1) for stop in stops]
-        whole = example.right_until == len(example.reply)
-        learn = [False] * len(prompt) + [stop <= example.right_until for stop in stops] + [whole]
         ids = [*prompt, *reply.ids, self._tokenizer.eos_token_id]
-        return Row(ids, learn, [*values, math.nan])
+        learn = [False] * len(prompt) + [True] * (len(reply.ids) + 1)
+        nowhere = [False] * len(ids)
+        row = Row(ids, learn, nowhere, list(nowhere), [math.nan] * len(ids))
+        solution = example.solution
+        if solution is None or not solution.text:
+            return row
+        inside = solution.text != example.reply
+        begin, texts = (
+            (self._within(prompt, solution.text)) if inside else (len(prompt), reply.texts)
+        )
+        stops = list(itertools.accumulate(map(len, texts)))
+        right = [stop <= solution.right_until for stop in stops]
+        end = begin + len(stops)
+        row.said[begin:end] = [True] * len(stops)
+        row.values[begin:end] = [solution.value_at(stop - 1) for stop in stops]
+        if inside:
+            row.shown[begin:end] = right
+        else:
+            row.learn[begin:] = [*right, solution.right_until == len(solution.text)]
+        return row
+
+    def _within(self, prompt: Sequence[int], text: str) -> tuple[int, tuple[str, ...]]:
+        """Where a text stands in a prompt, as a place among its ids, and the text of each."""
+        spelled = [self._encoder.spelled(token) for token in prompt]
+        ends = list(itertools.accumulate(map(len, spelled)))
+        start = "".join(spelled).rindex(text)
+        first = next(place for place, end in enumerate(ends) if end > start)
+        # The last token may hold a line break behind the text.
+        stops = [min(end - start, len(text)) for end in ends[first:]]
+        texts = [text[i:j] for i, j in itertools.pairwise([0, *stops]) if i < len(text)]
+        return first, tuple(texts)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """One batch of all `examples`."""
         rows = [self.encode(example) for example in examples]
         longest = max(len(row.ids) for row in rows)
         ids = torch.full((len(rows), longest), self._tokenizer.pad_token_id)
-        learn = torch.zeros_like(ids, dtype=torch.bool)
+        learn, shown, said = (torch.zeros_like(ids, dtype=torch.bool) for _ in range(3))
         values = torch.full(ids.shape, math.nan)
         for place, row in enumerate(rows):
-            length = len(row.ids)
-            ids[place, :length] = torch.tensor(row.ids)
-            learn[place, :length] = torch.tensor(row.learn)
-            values[place, :length] = torch.tensor(row.values)
+            columns = (ids, learn, shown, said, values)
+            for tensor, column in zip(columns, row, strict=True):
+                tensor[place, : len(row.ids)] = torch.tensor(column)
         begin = int((ids[0] == self._image_token).nonzero()[0])
         pictures = [example.prompt.images[0] for example in examples]
         tasks = tuple(f"{example.task}/{example.family}" for example in examples)
-        return Batch(ids, learn, values, self.pixels(pictures), begin, tasks)
+        return Batch(ids, learn, shown, said, values, self.pixels(pictures), begin, tasks)
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
         """One frame of what the image processor makes of puzzle pictures, for all at once."""

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from vilbench.problems.puzzles.canvas import CELLS, Cell
+from vilbench.problems.puzzles.canvas import CELLS, COLORS, SHAPES, Cell
 from vilbench.problems.puzzles.checker import StepCheck, check
-from vilbench.problems.puzzles.claims import WORDINGS, Claim
+from vilbench.problems.puzzles.claims import WORDINGS, Claim, read
 from vilbench.problems.puzzles.puzzle import (
     KINDS,
     Puzzle,
@@ -38,6 +39,13 @@ from vilbench.types import Problem, Prompt
 FORMAT = FORMATS["steps-brief"]
 JUDGE = PROMPTS["brief"]
 
+SPOILT = 0.3
+"""Share of what may be replaced that `spoil` replaces."""
+
+_ALIKE = (("empty", *COLORS), SHAPES)
+_LETTERS = tuple("ABCDEFGHIJ")
+_SPOILT = re.compile(rf"\d|\b(?:{'|'.join((*_ALIKE[0], *SHAPES))})\b|\b[A-J]\b")
+
 Task = Literal["solve", "caption", "judge-step", "judge-whole"]
 
 
@@ -49,12 +57,39 @@ class Mark(NamedTuple):
     value: float
 
 
+class Attempt(NamedTuple):
+    """A solution of a training puzzle, for judging."""
+
+    puzzle: Puzzle
+    text: str
+
+
+class Marked(NamedTuple):
+    """A solution and what is known of it.
+
+    Attributes:
+        marks: Where it is known whether it is right so far; in order, disjoint.
+        right_until: So many characters are right.
+    """
+
+    text: str
+    marks: tuple[Mark, ...]
+    right_until: int
+
+    def value_at(self, place: int) -> float:
+        """Value of the text up to and with a character; NaN where it is unknown."""
+        for mark in self.marks:
+            if mark.start <= place < mark.end:
+                return mark.value
+        return math.nan
+
+
 class Example(NamedTuple):
     """A prompt and the reply to learn.
 
     Attributes:
-        right_until: So many characters of the reply are right, and are learnt.
-        marks: Where it is known whether the reply is right so far; in order, disjoint.
+        solution: In the reply or, of one to judge, in the prompt: what is right of it is learnt
+            like a reply, and whether it is right so far; None for captions.
     """
 
     task: Task
@@ -62,22 +97,7 @@ class Example(NamedTuple):
     prompt: Prompt
     reply: str
     content: str
-    right_until: int
-    marks: tuple[Mark, ...] = ()
-
-    def value_at(self, place: int) -> float:
-        """Value of the reply up to and with a character; NaN where it is unknown."""
-        for mark in self.marks:
-            if mark.start <= place < mark.end:
-                return mark.value
-        return math.nan
-
-
-class Attempt(NamedTuple):
-    """A solution of a training puzzle, for judging."""
-
-    puzzle: Puzzle
-    text: str
+    solution: Marked | None = None
 
 
 def draw_puzzle(rng: random.Random, seed: int) -> Puzzle:
@@ -101,12 +121,15 @@ def gold(puzzle: Puzzle, rng: random.Random) -> Attempt:
 def solve(attempt: Attempt) -> Example:
     """The puzzle with a solution, right or wrong, of which what is right is learnt."""
     problem = attempt.puzzle.problem
+    prompt, content = FORMAT.ask(problem), attempt.puzzle.content
+    return Example("solve", problem.source, prompt, attempt.text, content, marked(attempt))
+
+
+def marked(attempt: Attempt) -> Marked:
+    """An attempt and what the exact checker tells of it."""
     marks = tuple(mark(attempt))
     right = max((one.end for one in marks if one.value == 1), default=0)
-    prompt = FORMAT.ask(problem)
-    return Example(
-        "solve", problem.source, prompt, attempt.text, attempt.puzzle.content, right, marks
-    )
+    return Marked(attempt.text, marks, right)
 
 
 def mark(attempt: Attempt) -> Iterator[Mark]:
@@ -153,7 +176,42 @@ def caption(puzzle: Puzzle, rng: random.Random) -> Example | None:
     else:
         return None
     prompt = Prompt((*puzzle.problem.images, ask))
-    return Example("caption", family, prompt, reply, puzzle.content, len(reply))
+    return Example("caption", family, prompt, reply, puzzle.content)
+
+
+def find(puzzle: Puzzle, rng: random.Random) -> Example:
+    """Up to five options of a puzzle, found by what they say."""
+    problem = puzzle.problem
+    places = rng.sample(range(len(problem.choices)), min(5, len(problem.choices)))
+    wanted = [(chr(ord("A") + place), problem.choices[place]) for place in places]
+    ask = f"Find {', '.join(said for _, said in wanted)}."
+    listed = "\n".join(f"{chr(ord('A') + k)}. {said}" for k, said in enumerate(problem.choices))
+    prompt = Prompt((*problem.images, f"{listed}\n{ask}"))
+    if rng.random() < 0.5:
+        reply = ", ".join(f"{said} is option {letter}" for letter, said in wanted)
+    else:
+        reply = ", ".join(f"option {letter} says {said}" for letter, said in wanted)
+    return Example("caption", "options", prompt, reply, puzzle.content)
+
+
+def spoil(example: Example, rng: random.Random) -> Example:
+    """The example with digits, letters of options, colours and shapes replaced at random.
+
+    Nothing of the reply is to be learnt: such a text is there to be read with surprise, which
+    what a model writes itself gives little occasion for.
+    """
+    text = _SPOILT.sub(lambda match: _other(match, rng), example.reply)
+    return example._replace(reply=text, solution=Marked(text, (), 0))
+
+
+def _other(match: re.Match[str], rng: random.Random) -> str:
+    word = match[0]
+    if rng.random() >= SPOILT:
+        return word
+    if word.isdigit():
+        return str(rng.randrange(10))
+    alike = next((words for words in _ALIKE if word in words), _LETTERS)
+    return rng.choice(alike)
 
 
 def corrupt(puzzle: Puzzle, rng: random.Random) -> Attempt:
@@ -193,59 +251,67 @@ def judge(attempt: Attempt, task: Task, rng: random.Random) -> Example:
     checks = check(problem, [attempt.text[start:end] for start, end in spans])
     if task == "judge-whole":
         prompt = JUDGE.ask_whole(problem, attempt.text)
-        reply = whole_verdict(checks, attempt.text, problem.answer)
+        said = _said(attempt.text[slice(*spans[-1])]) if spans else ""
+        reply = whole_verdict(checks, attempt.text, problem.answer, said)
     else:
         place = rng.randrange(len(spans)) if spans else 0
         wrong = next((k for k, step in enumerate(checks) if step.label == "wrong"), None)
         if wrong is not None and rng.random() < 0.5:
             place = wrong
-        text = attempt.text[: spans[place].end] if spans else attempt.text
-        prompt = JUDGE.ask_step(problem, text)
-        reply = step_verdict(checks, place)
-    return Example(task, problem.source, prompt, reply, attempt.puzzle.content, len(reply))
+        attempt = attempt._replace(text=attempt.text[: spans[place].end] if spans else attempt.text)
+        prompt = JUDGE.ask_step(problem, attempt.text)
+        said = _said(attempt.text[slice(*spans[place])]) if spans else ""
+        reply = step_verdict(checks, place, said)
+    content = attempt.puzzle.content
+    return Example(task, problem.source, prompt, reply, content, marked(attempt))
 
 
-def step_verdict(checks: Sequence[StepCheck], place: int) -> str:
+def step_verdict(checks: Sequence[StepCheck], place: int, said: str) -> str:
     """Reasoning and score of one step.
 
     5 right; 4 right, but said before; 3 right after an error, or not to be checked; 2 it
-    works with a wrong value; 1 false. The verdict comes first: what the value should have
-    been is said of a wrong step alone, so that it can never be copied from the step.
+    works with a wrong value; 1 false. The reasoning repeats what the step says and gives no
+    verdict: that is the score's alone, so that its probabilities tell how sure the model is.
     """
     if not checks:
-        return _reply("there is no step.", 1)
+        return _reply(said, 1)
     this = checks[place]
     clean = place == 0 or checks[place - 1].sound
     if this.label == "unchecked":
-        return _reply("this cannot be checked.", 3)
-    if this.cause == "inherited":
-        return _reply("an earlier value is wrong.", 2)
-    if this.label == "wrong":
-        return _reply(f"this step is wrong, I get {this.truth or 'nothing'}.", 1)
-    if not clean:
-        return _reply("an earlier step is wrong.", 3)
-    if this.repeats:
-        return _reply("this step was said before.", 4)
-    return _reply("this step is right.", 5)
+        score = 3
+    elif this.label == "wrong":
+        score = 2 if this.cause == "inherited" else 1
+    elif not clean:
+        score = 3
+    else:
+        score = 4 if this.repeats else 5
+    return _reply(said, score)
 
 
-def whole_verdict(checks: Sequence[StepCheck], text: str, answer: str) -> str:
+def whole_verdict(checks: Sequence[StepCheck], text: str, answer: str, said: str) -> str:
     """Reasoning and score of a whole solution.
 
     5 every step right; else 1 to 3 by how far it is right (first, second, last third); 4
     when the answer is right all the same.
     """
     if not checks:
-        return _reply("there is no step.", 1)
+        return _reply(said, 1)
     faulty = next((k for k, step in enumerate(checks) if not step.sound), None)
     if faulty is None:
-        return _reply("all steps are right.", 5)
+        return _reply(said, 5)
     right_answer = text.rstrip().endswith(f"Answer: {answer}")
-    score = 4 if right_answer else 1 + (3 * faulty) // len(checks)
-    return _reply(f"step {faulty + 1} is wrong.", score)
+    return _reply(said, 4 if right_answer else 1 + (3 * faulty) // len(checks))
 
 
-def _reply(reasoning: str, score: int) -> str:
+def _said(step: str) -> str:
+    """What a step comes to: its answer, or the value of its last claim."""
+    statement = read(step)
+    values = statement.answers or [claim.value for claim in statement.claims]
+    return values[-1] if values else ""
+
+
+def _reply(said: str, score: int) -> str:
+    reasoning = f"it says {said}." if said else "it says nothing."
     return f"Reasoning: {reasoning}\nOverall Score: {score}"
 
 

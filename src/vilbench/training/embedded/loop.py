@@ -25,21 +25,55 @@ ROUND = 8
 
 WARM_UP = 150
 
+_OUTSIDE = ("embed_tokens", "lm_head", "sense", "surprise")
+"""Embeddings and heads, which Muon leaves to AdamW."""
+
+EARLY = 0.5
+"""Weight of what an inner layer predicts."""
+
+SHOWN = 0.5
+"""Weight of what is right of solutions in prompts, beside replies."""
+
+MOST_NATS, UNIT_NATS = 8.0, 4.0
+"""Surprise is cut off at so many nats, and counted in such units."""
+
 Draw = Callable[[random.Random, float], Example]
 """Draws an example; the float is the share of the stage that is done, in [0, 1)."""
 
 
 class Learner(torch.nn.Module):
-    """A model in training, with a linear head that says whether a solution is right so far.
+    """A model in training, with two linear heads that are dropped in the end.
 
-    The head reads the last hidden state of every token of a solution. It is there for what the
-    model must find out to serve it, which judging needs too, and is dropped in the end.
+    Both read the last hidden state of every token of a solution: `sense` says whether it is right
+    so far, `surprise` how unlikely the model itself held the token. They are there for what the
+    model must find out to serve them, which judging needs too (decisions 006 and 007).
+
+    Args:
+        early: So many layers must know the next token too, and the layers above them are free to
+            compare; with it comes the head `surprise`.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, early: int | None = None) -> None:
         super().__init__()
         self.model = model
-        self.sense = torch.nn.Linear(model.config.text_config.hidden_size, 1)
+        self.early = early
+        width = model.config.text_config.hidden_size
+        self.sense = torch.nn.Linear(width, 1)
+        self.surprise = None if early is None else torch.nn.Linear(width, 1)
+
+    def hidden(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """States `[B, T, W]` of the last layer and of the inner one, both normalized."""
+        if self.early is None:
+            return hidden_states(self.model, batch), None
+        decoder = self.model.model.language_model
+        inner: list[torch.Tensor] = []
+        layer = decoder.layers[self.early - 1]
+        hook = layer.register_forward_hook(lambda _module, _inputs, out: inner.append(out))
+        try:
+            last = hidden_states(self.model, batch)
+        finally:
+            hook.remove()
+        return last, decoder.norm(inner[0])
 
 
 class Plan(NamedTuple):
@@ -90,7 +124,9 @@ def train(
         raise ValueError(f"'{plan.name}' has {plan.steps} steps, no multiple of {ROUND}")
     folder.mkdir(parents=True, exist_ok=True)
     collator = Collator(processor)
-    matrices, rest = split_parameters(learner, outside=("embed_tokens", "lm_head", "sense"))
+    matrices, rest = split_parameters(
+        learner, outside=("embed_tokens", "lm_head", "sense", "surprise")
+    )
     muon = Muon(matrices)
     adam = torch.optim.AdamW(rest.values(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
     state = folder / f"{plan.name}.state.safetensors"
@@ -119,6 +155,7 @@ def train(
             for task, value in zip(batch.tasks, loss.reply, strict=True):
                 losses[task].append(value)
             losses["sense"].append(loss.sense)
+            losses["surprise"].append(loss.surprise)
         if number % 5 == 4:
             speed = sequences / (time.perf_counter() - began)
             said = {task: round(sum(v[-100:]) / len(v[-100:]), 2) for task, v in losses.items()}
@@ -141,27 +178,41 @@ def _batches(
 
 
 class _Loss(NamedTuple):
-    """Each row's loss in nats per reply, and the head's mean loss in nats per token."""
+    """Each row's loss in nats per reply, and the means of the heads per token.
+
+    Attributes:
+        surprise: Squared error as a share of the variance.
+    """
 
     reply: list[float]
     sense: float
+    surprise: float
 
 
 def _step(
     learner: Learner, batch: Batch, muon: Muon, adam: torch.optim.AdamW, rate: float
 ) -> _Loss:
     """One update."""
-    learn = batch.learn[:, 1:]
-    hidden = hidden_states(learner.model, batch)
-    logits = learner.model.lm_head(hidden[:, :-1][learn])
-    losses = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][learn], reduction="none")
+    hidden, early = learner.hidden(batch)
+    losses = _token_losses(learner, hidden, batch, batch.learn)
     total = losses.mean()
+    if batch.shown.any():
+        total = total + SHOWN * _token_losses(learner, hidden, batch, batch.shown).mean()
+    if early is not None:
+        total = total + EARLY * _token_losses(learner, early, batch, batch.learn).mean()
     known = ~batch.values.isnan()
-    sense = total.new_zeros(())
+    sense = surprise = total.new_zeros(())
     if known.any():
         said = learner.sense(hidden[known])[:, 0]
         sense = torch.nn.functional.binary_cross_entropy_with_logits(said, batch.values[known])
         total = total + sense
+    if learner.surprise is not None and batch.said.any():
+        with torch.no_grad():
+            nats = _token_losses(learner, hidden, batch, batch.said)
+        target = nats.clamp(max=MOST_NATS) / UNIT_NATS
+        surprise = (learner.surprise(hidden[batch.said])[:, 0] - target).square().mean()
+        total = total + surprise
+        surprise = surprise / target.var()
     total.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     for group in adam.param_groups:
@@ -169,9 +220,18 @@ def _step(
     adam.step()
     muon.step(rate)
     learner.zero_grad()
+    learn = batch.learn[:, 1:]
     rows = torch.arange(len(batch.tasks))[:, None].expand_as(learn)[learn]
     sums = torch.zeros(len(batch.tasks)).index_add(0, rows, losses.detach())
-    return _Loss(sums.tolist(), float(sense.detach()))
+    return _Loss(sums.tolist(), float(sense.detach()), float(surprise.detach()))
+
+
+def _token_losses(
+    learner: Learner, hidden: torch.Tensor, batch: Batch, where: torch.Tensor
+) -> torch.Tensor:
+    """Negative log-likelihoods in nats of the tokens at `where`, `[B, T]`, none in column 0."""
+    logits = learner.model.lm_head(hidden[:, :-1][where[:, 1:]])
+    return torch.nn.functional.cross_entropy(logits, batch.ids[where], reduction="none")
 
 
 def _keep(

@@ -3,8 +3,10 @@
 Both sizes share a trunk, which is of the small size: captions alone teach the vision tower to
 see, which the full mixture does not (`LOG.md`), then it learns to solve and to judge made-up
 errors. Its own solutions of training puzzles are sampled and labelled by the exact checker, and
-each size goes on with those: `small` as it is, `base` with three more layers. A last stage is
-mostly right solutions again. Weights are stored in bfloat16.
+each size goes on with those: `small` as it is, `base` with three more layers. A third stage is
+mostly right solutions again. `base` then learns to tell rows and columns of a picture apart, and
+to compare what it reads with what it would have said: on solutions by `small`, and on texts with
+values replaced at random (decision 007). Weights are stored in bfloat16.
 
     python -m vilbench.training.embedded.recipe --out build/embedded --size base
 """
@@ -21,10 +23,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from vilbench.backbone.processor import load_processor
 from vilbench.engines.local import LocalEngine
 from vilbench.problems.puzzles.puzzle import KINDS, Puzzle, Split, contents, draw
 from vilbench.problems.puzzles.scene import Twin
 from vilbench.training.embedded.architecture import (
+    SHAPES,
     Size,
     grow,
     make_model,
@@ -40,9 +44,11 @@ from vilbench.training.embedded.examples import (
     caption,
     corrupt,
     draw_puzzle,
+    find,
     gold,
     judge,
     solve,
+    spoil,
 )
 from vilbench.training.embedded.loop import Learner, Plan, train
 from vilbench.types import Sampling
@@ -61,6 +67,9 @@ THIRD: dict[Size, Plan] = {
     "small": Plan("third-small", 800, 32, (1.2e-3, 2e-5), warm_up=True),
     "base": Plan("third-base", 800, 32, (1.2e-3, 2e-5), warm_up=True),
 }
+
+SEE = Plan("see", 800, 32, (1.5e-3, 1.5e-4), warm_up=True)
+FOURTH = Plan("fourth", 4800, 32, (1.5e-3, 2e-5), warm_up=True)
 
 CAPTIONS = 0.15
 """Share of captions while the model learns to solve."""
@@ -153,6 +162,38 @@ def draw_third(attempts: Sequence[Attempt], rng: random.Random) -> Example:
     return solve(made_up(draw_puzzle(rng, SEED), rng, right=0.8))
 
 
+def draw_see(rng: random.Random, share: float) -> Example:
+    """An example for `base` alone: where things are in a picture, and which option says what."""
+    while True:
+        roll = rng.random()
+        family = "spatial" if roll < 0.35 else "counting" if roll < 0.55 else "machines"
+        twin: Twin = rng.choice(["text", "visual"]) if family == "machines" else "visual"
+        puzzle = draw(family, twin, "train", rng.randrange(10**9), SEED)
+        example = find(puzzle, rng) if family == "machines" else caption(puzzle, rng)
+        if example is not None:
+            return example
+
+
+def draw_fourth(attempts: Sequence[Attempt], rng: random.Random, share: float) -> Example:
+    """An example of the fourth stage: texts to be read with surprise, fewer as it goes on.
+
+    The rest is solving and judging, half of it solutions by `small`.
+    """
+    roll, spoilt = rng.random(), 0.45 - 0.3 * share
+    puzzle = draw_puzzle(rng, SEED)
+    if roll < 0.5 * spoilt:
+        return spoil(solve(gold(puzzle, rng)), rng)
+    seen = caption(puzzle, rng)
+    if roll < spoilt and seen is not None:
+        return spoil(seen, rng)
+    if roll < spoilt + 0.12 and seen is not None:
+        return seen
+    if puzzle.problem.choices and rng.random() < 0.2:
+        return find(puzzle, rng)
+    attempt = rng.choice(attempts) if rng.random() < 0.5 else made_up(puzzle, rng, right=0.55)
+    return draw_judgement(attempt, rng) if rng.random() < 0.4 else solve(attempt)
+
+
 class _Kept(NamedTuple):
     """An attempt as it is kept in a file: the puzzle by its name."""
 
@@ -239,12 +280,13 @@ class Trunk(NamedTuple):
 
 def train_trunk(folder: Path) -> Trunk:
     """The stages that both sizes share; what is in `folder` already is not done again."""
-    processor = processor_for()
+    first = folder / "first"
+    processor = load_processor(first) if first.exists() else processor_for()
     learner = Learner(make_model(processor.tokenizer, "small", seed=SEED))
     seen = train(learner, processor, ALIGN, draw_align, folder, _say)
     seen |= train(learner, processor, FIRST, draw_first, folder, _say)
-    _save(learner.model, processor, folder / "first")
-    attempts = own_attempts(folder / "first", folder, ATTEMPTED, SAMPLES)
+    _save(learner.model, processor, first)
+    attempts = own_attempts(first, folder, ATTEMPTED, SAMPLES)
     _say(f"trunk: {len(attempts)} solutions of its own")
     return Trunk(learner, processor, seen, attempts)
 
@@ -265,9 +307,30 @@ def train_size(size: Size, out: Path) -> None:
 
     seen = seen | train(learner, processor, SECOND[size], draw_own, out / size, _say)
     seen |= train(learner, processor, THIRD[size], draw_right, out / size, _say)
+    if size == "base":
+        learner, more = compare(learner, processor, out)
+        seen |= more
     check_apart(seen)
     _say(f"{size}: {len(seen)} puzzles seen, none of dev or test among them")
     _save(learner.model.to(torch.bfloat16), processor, out / size / "final")
+
+
+def compare(learner: Learner, processor: Any, out: Path) -> tuple[Learner, set[str]]:
+    """What `base` learns beyond `small`, whose solutions it reads; with the puzzles seen.
+
+    Its layers above those of the trunk compare: the trunk's depth must know the next token.
+    """
+    given = own_attempts(out / "small" / "final", out / "base", ATTEMPTED, SAMPLES)
+    # Halves of characters, which `small` says now and then, cannot be found in a prompt again.
+    attempts = [one for one in given if one.text.isascii()]
+    seen = train(learner, processor, SEE, draw_see, out / "base", _say)
+    comparing = Learner(learner.model, early=SHAPES["small"].layers)
+    comparing.sense.load_state_dict(learner.sense.state_dict())
+
+    def draw_read(rng: random.Random, share: float) -> Example:
+        return draw_fourth(attempts, rng, share)
+
+    return comparing, seen | train(comparing, processor, FOURTH, draw_read, out / "base", _say)
 
 
 def _save(model: Any, processor: Any, folder: Path) -> None:
