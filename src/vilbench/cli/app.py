@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vilbench.cli.collect import collect
 from vilbench.cli.screen import (
     FAILURES,
     say,
@@ -28,6 +29,7 @@ app = typer.Typer(
 problems_app = typer.Typer(help="Problem sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(problems_app, name="problems")
 app.command()(train)
+app.command()(collect)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of sampling and of the puzzles.")]

@@ -16,7 +16,7 @@ from rich.console import Console
 from vilbench import __version__, config
 from vilbench.cli.meter import meter
 from vilbench.cli.screen import say
-from vilbench.config import Recipe
+from vilbench.config import Experiment, Recipe
 from vilbench.embedded import model_folder
 from vilbench.errors import InputError, RunError, RunMismatchError
 from vilbench.evaluate.analysis import analyse
@@ -45,7 +45,7 @@ _REJECTED = "input set aside"
 """Kind of the event that lists rows of the input that were not used."""
 
 
-def begin(recipe: Recipe, folder: Path, *, fresh: bool, command: str) -> Run:
+def begin(recipe: Experiment, folder: Path, *, fresh: bool, command: str) -> Run:
     """The run of a recipe in `folder`, new or gone on with, its problems stored.
 
     Raises:
@@ -110,7 +110,7 @@ def rejected_rows(run: Run) -> list[str]:
     return rows
 
 
-def note_command(run: Run, recipe: Recipe, command: str) -> None:
+def note_command(run: Run, recipe: Experiment, command: str) -> None:
     """Note a command that is about to do paid work, and the whole of its recipe."""
     run.event(_COMMAND, {"line": command, "recipe": recipe.model_dump(mode="json")})
 

@@ -67,15 +67,28 @@ class Evaluator:
 
     async def judge(self, problem: Problem, requests: Sequence[Judge]) -> list[Valued]:
         """Values of prefixes of one problem, in one call of the scorer."""
-        if self.scorer is None:
-            return [self._graded(one) for one in requests]
+        found = {place: _graded(one) for place, one in enumerate(requests) if self.is_free(one)}
+        asked = {i: one for i, one in enumerate(requests) if i not in found}
+        if self.scorer is not None and asked:
+            valued = await self._scored(self.scorer, problem, list(asked.values()))
+            found |= dict(zip(asked, valued, strict=True))
+        return [found[place] for place in range(len(requests))]
+
+    def is_free(self, request: Judge) -> bool:
+        """Whether the grade alone, or nothing, values a prefix: no model is asked."""
+        graded = request.count == 1 and request.correct is not None and self.scorer_weight == 0
+        return self.scorer is None or graded
+
+    async def _scored(
+        self, scorer: StepScorer, problem: Problem, requests: Sequence[Judge]
+    ) -> list[Valued]:
         asked = [self._solutions(problem, one) for one in requests]
         solutions = [
             one.model_copy(update={"index": place})
             for place, one in enumerate(one for some in asked for one in some)
         ]
         try:
-            records = await self.scorer.score(problem, solutions)
+            records = await scorer.score(problem, solutions)
         except (EngineError, InputError) as failure:
             return [_failed(one, str(failure) or type(failure).__name__) for one in requests]
         if len(records) != len(solutions):
@@ -86,10 +99,6 @@ class Evaluator:
             found.append(self._valued(request, records[taken : taken + len(some)]))
             taken += len(some)
         return found
-
-    def _graded(self, request: Judge) -> Valued:
-        last = None if request.correct is None else float(request.correct)
-        return Valued(Judged((*[None] * (request.count - 1), last)))
 
     def _solutions(self, problem: Problem, request: Judge) -> list[Solution]:
         if self.reading == "whole":
@@ -136,6 +145,11 @@ class Evaluator:
             return None
         share = (value - self.low) / (self.high - self.low)
         return round(min(max(share, 0.0), 1.0), _PLACES)
+
+
+def _graded(request: Judge) -> Valued:
+    last = None if request.correct is None else float(request.correct)
+    return Valued(Judged((*[None] * (request.count - 1), last)))
 
 
 def _failed(request: Judge, error: str) -> Valued:

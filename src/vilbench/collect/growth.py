@@ -23,7 +23,6 @@ from vilbench.search import (
     Answer,
     Draw,
     Judge,
-    Judged,
     Omega,
     Request,
     RestMcts,
@@ -161,7 +160,8 @@ class Growth:
         if isinstance(request, Draw):
             ledger.draw(call.usage, request.count)
         else:
-            ledger.judge(call.usage, request.count)
+            free = self.method.evaluator.is_free(request)
+            ledger.judge(call.usage, 0 if free else request.count)
 
     async def _draw(self, request: Draw) -> Call:
         async with self.places.policy:
@@ -176,7 +176,7 @@ class Growth:
             usage=drawn.usage,
             seconds=seconds,
         )
-        return await self._kept(call, drawn.error, lost=lost)
+        return await self._kept(call, drawn.error, lost=lost, free=False)
 
     async def _judge(self, requests: Sequence[Judge]) -> list[Call]:
         """Answers to prefixes of this problem, in one call of the evaluator."""
@@ -196,20 +196,20 @@ class Growth:
                 seconds=seconds,
             )
             lost = all(value is None for value in one.judged.values)
-            kept.append(self._kept(call, one.error, lost=lost))
+            free = self.method.evaluator.is_free(request)
+            kept.append(self._kept(call, one.error, lost=lost, free=free))
         return await asyncio.gather(*kept)
 
-    async def _kept(self, call: Call, error: str, *, lost: bool) -> Call:
-        """The call, stored; one that failed and brought nothing is asked again another time."""
+    async def _kept(self, call: Call, error: str, *, lost: bool, free: bool) -> Call:
+        """The call, stored; one that failed and brought nothing is asked again another time.
+
+        The grade of an answer costs nothing and is not stored.
+        """
         if error:
             self.errors.append(error)
-        if not (error and lost) and not self._is_free(call):
+        if not free and not (error and lost):
             await self.journal.keep(call)
         return call
-
-    def _is_free(self, call: Call) -> bool:
-        """The grade of an answer costs nothing and need not be kept."""
-        return isinstance(call.answer, Judged) and self.method.evaluator.scorer is None
 
 
 def name(request: Request) -> str:

@@ -96,6 +96,11 @@ class Policy:
         )
         return hashlib.sha256("\0".join(said).encode()).hexdigest()
 
+    @property
+    def joint(self) -> str:
+        """What stands between two steps."""
+        return _JOINTS.get(self.format.strategy, "\n")
+
     async def draw(self, problem: Problem, request: Draw) -> Drawn:
         """Continuations of a prefix; a request that fails gives branches that end."""
         error, completions = "", list[Completion]()
@@ -119,7 +124,7 @@ class Policy:
 
     def joined(self, steps: tuple[str, ...]) -> str:
         """The text of a prefix."""
-        return _JOINTS.get(self.format.strategy, "\n").join(steps)
+        return self.joint.join(steps)
 
     def _prompt(self, problem: Problem, request: Draw) -> Prompt:
         ask = self.format.ask(problem)

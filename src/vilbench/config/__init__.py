@@ -5,9 +5,19 @@ way from a file to a `Recipe`, `places` what a wrong one is told, `building` the
 `Recipe` to problems, engines and scorers.
 """
 
-from vilbench.config.building import Built, build, load_problems, plan
-from vilbench.config.reading import load, load_training, parse, parse_text, parse_training
+from vilbench.config.building import Built, build, build_method, load_problems, plan
+from vilbench.config.collecting import CollectRecipe
+from vilbench.config.reading import (
+    load,
+    load_collecting,
+    load_training,
+    parse,
+    parse_collecting,
+    parse_text,
+    parse_training,
+)
 from vilbench.config.recipe import (
+    Experiment,
     JudgeConfig,
     LikelihoodConfig,
     LocalEngineConfig,
@@ -19,6 +29,8 @@ from vilbench.config.recipe import (
 
 __all__ = [
     "Built",
+    "CollectRecipe",
+    "Experiment",
     "JudgeConfig",
     "LikelihoodConfig",
     "LocalEngineConfig",
@@ -27,10 +39,13 @@ __all__ = [
     "SampleConfig",
     "ScorerConfig",
     "build",
+    "build_method",
     "load",
+    "load_collecting",
     "load_problems",
     "load_training",
     "parse",
+    "parse_collecting",
     "parse_text",
     "parse_training",
     "plan",

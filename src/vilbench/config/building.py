@@ -7,7 +7,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vilbench.collect.budget import Budget, Price, Prices
+from vilbench.collect.evaluator import Evaluator, Reading
+from vilbench.collect.forest import Width
+from vilbench.collect.growth import Method
+from vilbench.collect.policy import Limits, Policy
+from vilbench.config.collecting import CollectRecipe, EvaluatorConfig
 from vilbench.config.recipe import (
+    Experiment,
     JudgeConfig,
     LikelihoodConfig,
     LocalEngineConfig,
@@ -35,7 +42,7 @@ _CLASSES: Mapping[str, str] = {
 }
 
 
-def load_problems(recipe: Recipe) -> ProblemSet:
+def load_problems(recipe: Experiment) -> ProblemSet:
     """The recipe's problems; the path of a file is relative to the current folder.
 
     Raises:
@@ -90,6 +97,47 @@ def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
     return Built(sampler, scorers, tuple(engines.values()))
 
 
+class BuiltMethod(NamedTuple):
+    """What collecting by a recipe needs, built; close the engines when it is done."""
+
+    method: Method
+    width: Width
+    total: Budget
+    engines: tuple[Any, ...]
+
+
+def build_method(recipe: CollectRecipe) -> BuiltMethod:
+    """Builds the models of a recipe that collects.
+
+    Raises:
+        InputError: A checkpoint cannot be loaded.
+    """
+    engines = _Engines()
+    config = recipe.policy
+    policy = Policy(
+        generator=engines[config.engine],
+        format=FORMATS[config.format],
+        temperature=config.temperature,
+        top_p=config.top_p,
+        limits=Limits(
+            config.max_tokens, config.step_tokens, config.step_characters, config.max_depth
+        ),
+        seed=recipe.seed,
+    )
+    method = Method(
+        search=recipe.search,
+        policy=policy,
+        evaluator=_evaluator(recipe.evaluator, engines, policy.joint),
+        budget=Budget(**recipe.budget.model_dump()),
+        prices=Prices(
+            Price(**recipe.prices.policy.model_dump()),
+            Price(**recipe.prices.evaluator.model_dump()),
+        ),
+    )
+    width, total = Width(**recipe.width.model_dump()), Budget(**recipe.total.model_dump())
+    return BuiltMethod(method, width, total, tuple(engines.values()))
+
+
 class _Engines(dict[LocalEngineConfig, Any]):
     def __missing__(self, config: LocalEngineConfig) -> Any:
         shipped = config.model.startswith(PREFIX)
@@ -101,6 +149,23 @@ class _Engines(dict[LocalEngineConfig, Any]):
             max_batch_tokens=config.max_batch_tokens,
         )
         return engine
+
+
+def _evaluator(config: EvaluatorConfig, engines: _Engines, joint: str) -> Evaluator:
+    if config.scorer is None:
+        return Evaluator(joint=joint)
+    scale = config.scorer.plan().scale
+    if scale is None:
+        raise RecipeError("its values have no bounds", field="evaluator.scorer")
+    reading: Reading = "all-steps"
+    if isinstance(config.scorer, PrmScorerConfig):
+        scorer = _prm(config.scorer)
+    else:
+        scorer = _scorer(config.scorer, engines[config.scorer.engine])
+        reading = "last-steps" if config.scorer.granularity == "step" else "whole"
+    return Evaluator(
+        scorer, reading, scale.low, scale.high, config.scorer_weight, config.grade_weight, joint
+    )
 
 
 def _sampler(recipe: Recipe, engines: _Engines) -> Sampler:

@@ -44,12 +44,16 @@ def _told(error: ErrorDetails) -> str:
 
 
 def _location(error: ErrorDetails) -> Location:
-    """The keys as the file has them: pydantic adds which kind of scorer it took one for."""
+    """The keys as the file has them: pydantic adds which kind of thing it took one for."""
     location = list(error["loc"])
     if location[:1] == ["scorers"] and len(location) > 2:
         del location[2]
+    if location[:2] == ["evaluator", "scorer"] and len(location) > 3:
+        del location[2]
+    if location[:1] == ["search"] and len(location) > 2:
+        del location[1]
     if error["type"] in _UNTAGGED:
-        location.append("kind")
+        location.append("rule" if location[:1] == ["search"] else "kind")
     return location
 
 

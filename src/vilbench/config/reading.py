@@ -9,6 +9,7 @@ from typing import NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from vilbench.config.collecting import CollectRecipe
 from vilbench.config.places import refusal
 from vilbench.config.recipe import Recipe
 from vilbench.errors import RecipeError
@@ -49,6 +50,13 @@ def load_training(recipe: str) -> TrainRecipe:
     source = find(recipe, "training")
     document = read_yaml(*source)
     return parse_training(document.data, source.file, document.node)
+
+
+def load_collecting(recipe: str) -> CollectRecipe:
+    """A recipe that collects step values, found and refused as by `load`."""
+    source = find(recipe, "collect")
+    document = read_yaml(*source)
+    return parse_collecting(document.data, source.file, document.node)
 
 
 def find(recipe: str, room: str = ".") -> Source:
@@ -142,6 +150,20 @@ def parse_training(
     """
     try:
         return TrainRecipe.model_validate(data)
+    except ValidationError as error:
+        raise refusal(error, file, node) from error
+
+
+def parse_collecting(
+    data: object, file: str | None = None, node: yaml.Node | None = None
+) -> CollectRecipe:
+    """A recipe that collects, from plain data; `node` lets errors name the line.
+
+    Raises:
+        RecipeError: It is none.
+    """
+    try:
+        return CollectRecipe.model_validate(data)
     except ValidationError as error:
         raise refusal(error, file, node) from error
 

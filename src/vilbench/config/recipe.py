@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -194,24 +194,71 @@ ScorerConfig = Annotated[
 ]
 
 
-class Recipe(Record):
-    """One experiment.
+class Experiment(Record):
+    """What recipes have in common.
 
     Attributes:
         seed: Seeds sampling, and the puzzles where `problems.seed` is not set.
-        main: The scorer that the run is about: it is compared with all others.
-        concurrency: Problems being sampled at a time.
         max_failures: Share of units that may fail before the exit code says so.
     """
 
     name: str = Field(min_length=1)
     seed: Whole = Field(default=0, ge=0)
     problems: ProblemsConfig
+    max_failures: Number = Field(default=0.0, ge=0, le=1)
+
+    def models(self) -> tuple[str, ...]:
+        """Models that it names, each once."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, JsonValue]:
+        """What changes the output, for the run's fingerprint."""
+        data = self.model_dump(mode="json")
+        return {
+            key: _effective(data[key]) for key in data if key not in (*_NO_EFFECT, *_IN_MANIFEST)
+        }
+
+    def changed(self, changes: Mapping[str, object]) -> Self:
+        """The recipe with some values replaced, by dotted path, as the command line has it.
+
+        Raises:
+            RecipeError: There is no such key, or the result is no recipe.
+        """
+        data = self.model_dump(mode="json")
+        for path, value in changes.items():
+            *parents, last = path.split(".")
+            place: Any = data
+            for parent in parents:
+                place = place.get(parent) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
+                raise RecipeError("is no key of a recipe", file=_OVERRIDES, field=path)
+            place[last] = value
+        try:
+            return type(self).model_validate(data)
+        except ValidationError as error:
+            raise refusal(error, _OVERRIDES) from error
+
+    @property
+    def problem_set(self) -> str:
+        """Name of the problem set for tables."""
+        problems = self.problems
+        if problems.source == "puzzles":
+            return f"puzzles:{problems.split}"
+        return Path(problems.source).stem
+
+
+class Recipe(Experiment):
+    """Sampling, scoring and the evidence.
+
+    Attributes:
+        main: The scorer that the run is about: it is compared with all others.
+        concurrency: Problems being sampled at a time.
+    """
+
     sample: SampleConfig
     scorers: tuple[ScorerConfig, ...] = ()
     main: str | None = None
     concurrency: Whole = Field(default=32, ge=1)
-    max_failures: Number = Field(default=0.0, ge=0, le=1)
 
     @field_validator("scorers")
     @classmethod
@@ -244,33 +291,6 @@ class Recipe(Record):
         main = self.main if self.main in names else None
         return self.model_copy(update={"scorers": kept, "main": main})
 
-    def identity(self) -> dict[str, JsonValue]:
-        """What changes the output, for the run's fingerprint."""
-        data = self.model_dump(mode="json")
-        return {
-            key: _effective(data[key]) for key in data if key not in (*_NO_EFFECT, *_IN_MANIFEST)
-        }
-
-    def changed(self, changes: Mapping[str, object]) -> Recipe:
-        """The recipe with some values replaced, by dotted path, as the command line has it.
-
-        Raises:
-            RecipeError: There is no such key, or the result is no recipe.
-        """
-        data = self.model_dump(mode="json")
-        for path, value in changes.items():
-            *parents, last = path.split(".")
-            place: Any = data
-            for parent in parents:
-                place = place.get(parent) if isinstance(place, dict) else None
-            if not isinstance(place, dict):
-                raise RecipeError("is no key of a recipe", file=_OVERRIDES, field=path)
-            place[last] = value
-        try:
-            return Recipe.model_validate(data)
-        except ValidationError as error:
-            raise refusal(error, _OVERRIDES) from error
-
     def models(self) -> tuple[str, ...]:
         """Models that it names, each once."""
         scorers = (
@@ -278,14 +298,6 @@ class Recipe(Record):
             for scorer in self.scorers
         )
         return tuple(dict.fromkeys((self.sample.engine.model, *scorers)))
-
-    @property
-    def problem_set(self) -> str:
-        """Name of the problem set for tables."""
-        problems = self.problems
-        if problems.source == "puzzles":
-            return f"puzzles:{problems.split}"
-        return Path(problems.source).stem
 
 
 def _listed(names: Collection[str]) -> str:

@@ -1,0 +1,54 @@
+"""`vilbench collect`: step values by tree search from a recipe."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vilbench.cli.screen import FAILURES, say, stoppable, told
+
+
+@told()
+def collect(
+    recipe: Annotated[
+        str, typer.Argument(help="A .yaml file, or the name of a shipped recipe that collects.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")],
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of the search and of the puzzles.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Most problems.")] = None,
+    problems: Annotated[
+        str | None,
+        typer.Option("--problems", help="SOURCE[:split]: puzzles:train, or a .jsonl file."),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Model that solves: a folder, or embedded:NAME.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines: no bars.")] = False,
+) -> None:
+    """Search the steps of solutions for their values."""
+    from rich.console import Console
+
+    from vilbench import config
+    from vilbench.cli import job, trees
+
+    options = {"seed": seed, "problems.limit": limit, "policy.engine.model": engine}
+    given = {key: value for key, value in options.items() if value is not None}
+    source = {} if problems is None else job.parse_problems(problems)
+    changed = config.load_collecting(recipe).changed({**source, **given})
+    command = job.command_line(sys.argv[1:])
+    with stoppable(), job.begin(changed, out, fresh=fresh, command=command) as stored:
+        harvest = trees.grow(stored, changed, Console(), plain=plain)
+        for line in trees.told(stored, harvest):
+            say(line)
+        share = harvest.failed / len(stored.problems())
+        if share > changed.max_failures:
+            say(f"{share:.1%} of the problems failed, more than {changed.max_failures:.1%}")
+            raise typer.Exit(FAILURES)

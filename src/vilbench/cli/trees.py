@@ -1,0 +1,63 @@
+"""What `vilbench collect` does: grows trees, and tells what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+from rich.console import Console
+
+from vilbench import config
+from vilbench.cli.meter import meter
+from vilbench.collect.budget import Ledger
+from vilbench.collect.forest import COLLECT, Harvest, collect
+from vilbench.config import CollectRecipe
+from vilbench.store import trees
+from vilbench.store.run import Run
+
+_TOLD = 20
+"""Most failures on the terminal."""
+
+
+def grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> Harvest:
+    """Grows the trees of a run that are not there; engines are closed at the end."""
+    return asyncio.run(_grow(run, recipe, console, plain=plain))
+
+
+async def _grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> Harvest:
+    built = config.build_method(recipe)
+    async with AsyncExitStack() as stack:
+        for engine in built.engines:
+            stack.push_async_callback(engine.aclose)
+        progress = meter(console, plain=plain)
+        stack.enter_context(progress)
+        return await collect(
+            run, built.method, width=built.width, total=built.total, progress=progress
+        )
+
+
+def told(run: Run, harvest: Harvest) -> Iterator[str]:
+    """Lines about a run's trees: how many there are, how they ended, what they cost."""
+    spent = trees.finished(run, harvest.key)
+    ledger = Ledger()
+    for one in spent.values():
+        ledger.add(one)
+    yield f"trees: {len(spent)} of {len(run.problems())} problems, {ledger.nodes} nodes"
+    if harvest.ended:
+        ended = ", ".join(f"{count} {reason}" for reason, count in harvest.ended.most_common())
+        yield f"ended: {ended}"
+    yield (
+        f"policy: {ledger.policy_completion} tokens in {ledger.continuations} continuations, "
+        f"{ledger.policy_calls} requests"
+    )
+    yield f"evaluator: {ledger.evaluator_calls} prefixes, {ledger.evaluator_completion} tokens"
+    if harvest.request_errors:
+        yield f"requests that failed within finished trees: {harvest.request_errors}"
+    failures = [one for one in run.failures() if one.stage == COLLECT and one.key == harvest.key]
+    for failure in failures[:_TOLD]:
+        yield f"failed: {failure.problem_id}: {failure.error}"
+    if len(failures) > _TOLD:
+        yield f"... and {len(failures) - _TOLD} more failures"
+    if harvest.stopped:
+        yield f"stopped by the run's {harvest.stopped}; raise it in the recipe to go on from there"
