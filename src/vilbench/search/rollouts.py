@@ -83,9 +83,10 @@ def count(tree: Tree, node: int, continuations: Sequence[Continuation]) -> None:
         if one.counts:
             here.rollouts += 1
             here.right += bool(one.correct)
-            here.visits += 1
     if here.rollouts:
         here.value = here.right / here.rollouts
+    if tree.rule == "rollouts":
+        here.visits = here.rollouts
 
 
 def pass_through(tree: Tree, node: int, one: Continuation) -> None:

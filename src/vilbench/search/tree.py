@@ -30,7 +30,8 @@ class NodeRecord(Record):
         finished: The policy ended the solution with this step.
         correct: Of a finished leaf, whether its final answer is right; else None.
         judged: The evaluator's value of the prefix up to here.
-        visits: N of the search.
+        visits: N of the search: of ReST-MCTS* the visits carried up, of OmegaPRM the wrong
+            continuations that were chosen here, of plain Monte Carlo the continuations.
         value: V of the search; None where it never had one.
         rollouts: Complete continuations of this prefix that its estimate counts.
         right: How many of them end in the right answer.
