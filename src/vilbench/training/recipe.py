@@ -31,7 +31,7 @@ class DataConfig(Record):
     train: str
     dev: str | None = None
     dev_share: Number = Field(default=0.0, ge=0, lt=1)
-    kind: Literal["rows", "vilreward", "visualprm"] = "rows"
+    kind: Literal["rows", "vilreward", "visualprm", "trl"] = "rows"
     images: str | None = None
     max_bad: Number = Field(default=0.0, ge=0, le=1)
     limit: Whole | None = Field(default=None, ge=1)
