@@ -399,7 +399,7 @@ def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> No
 
 def test_formats_of_export(vilbench: Vilbench, tmp_path: Path) -> None:
     said = vilbench("export", tmp_path, "--to", tmp_path / "out", "--format", "csv", code=2)
-    assert "there is jsonl" in said.err
+    assert "there are jsonl, rows, parquet, vilreward, trl, hub, trees" in said.err
 
 
 def test_export_of_several_samplings(vilbench: Vilbench, tmp_path: Path) -> None:

@@ -97,8 +97,9 @@ def test_blank_steps_and_what_is_below_them_do_not_exist() -> None:
 
 def test_a_value_outside_of_the_range_is_refused() -> None:
     for value in (1.5, -0.1, float("nan"), float("inf")):
+        values: dict[int, float | None] = {1: value}
         with pytest.raises(RunError, match="problem 'p', node 1"):
-            label(counted(), lambda tree, value=value: {1: value})
+            label(counted(), lambda _, values=values: values)  # type: ignore[misc]
 
 
 def test_labels_spread_over_their_step_where_the_one_before_is_like_them() -> None:
@@ -116,7 +117,7 @@ def test_truth_values_of_shares_are_cut_and_those_of_progress_rise() -> None:
     progress = label(counted(), rest_targets, progress=True)
     config = RowsConfig(labels="every")
     rows = {row.id: row for row in rows_of(progress, P, config)}
-    assert rows["p/3"].values == (pytest.approx(1 / 3), pytest.approx(2 / 3), pytest.approx(1))
+    assert rows["p/3"].values == pytest.approx((1 / 3, 2 / 3, 1))
     assert rows["p/3"].right == (True, True, True)  # though the first is below a half
     assert rows["p/4"].right == (True, True, False)
     # What lies before a step may have lost its label: then nothing can be told.
@@ -213,8 +214,8 @@ def test_near_duplicates_of_siblings() -> None:
         step("We see that sum is 5", **share(4, 4)),  # another value
         step("x", step("We see the sum is 5", **share(2, 4)), **share(2, 4)),  # no sibling
     )
-    assert left(labelled(record), near_duplicates=0.7) == [2, 3, 4, 5, 6]
-    assert left(labelled(record), near_duplicates=0.7, same_value=1) == [2, 3, 5, 6]
+    assert left(labelled(record), near_duplicates=0.6) == [2, 3, 4, 5, 6]
+    assert left(labelled(record), near_duplicates=0.6, same_value=1) == [2, 3, 5, 6]
     assert left(labelled(record), near_duplicates=1) == [1, 2, 3, 4, 5, 6]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vilbench.cli.collect import collect
+from vilbench.cli.export import export
 from vilbench.cli.screen import (
     FAILURES,
     say,
@@ -30,6 +31,7 @@ problems_app = typer.Typer(help="Problem sets.", no_args_is_help=True, rich_mark
 app.add_typer(problems_app, name="problems")
 app.command()(train)
 app.command()(collect)
+app.command()(export)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of sampling and of the puzzles.")]
@@ -138,28 +140,6 @@ def choose(folder: RunFolder) -> None:
     for line in text.splitlines():
         say(line)
     say(f"for the scorers of a recipe over other problems: {path}")
-
-
-@app.command()
-@told()
-def export(
-    folder: RunFolder,
-    to: Annotated[Path, typer.Option("--to", help="Folder to write to.")],
-    format: Annotated[str, typer.Option("--format", help="jsonl.")] = "jsonl",  # noqa: A002
-    pool: Annotated[
-        int | None, typer.Option("--pool", min=1, help="Which sampling, from 1; the last.")
-    ] = None,
-) -> None:
-    """Write a run as files that other tools read."""
-    from vilbench.cli import job
-    from vilbench.errors import InputError
-    from vilbench.store.run import Run
-
-    if format != "jsonl":
-        raise InputError(f"'{format}' is no format; there is jsonl", field="--format")
-    with Run.read(folder) as stored:
-        job.export(stored, to, pool)
-    say(f"problems.jsonl, solutions.jsonl, scores.jsonl, images/: {to}")
 
 
 @problems_app.command("list")
