@@ -153,7 +153,8 @@ def train(
             loss = _step(learner, batch, muon, adam, learning_rate(plan, step))
             sequences += plan.batch_size
             for task, value in zip(batch.tasks, loss.reply, strict=True):
-                losses[task].append(value)
+                if not math.isnan(value):
+                    losses[task].append(value)
             losses["sense"].append(loss.sense)
             losses["surprise"].append(loss.surprise)
         if number % 5 == 4:
@@ -181,6 +182,7 @@ class _Loss(NamedTuple):
     """Each row's loss in nats per reply, and the means of the heads per token.
 
     Attributes:
+        reply: NaN where nothing of the reply is learnt.
         surprise: Squared error as a share of the variance.
     """
 
@@ -223,6 +225,7 @@ def _step(
     learn = batch.learn[:, 1:]
     rows = torch.arange(len(batch.tasks))[:, None].expand_as(learn)[learn]
     sums = torch.zeros(len(batch.tasks)).index_add(0, rows, losses.detach())
+    sums[~learn.any(1)] = math.nan
     return _Loss(sums.tolist(), float(sense.detach()), float(surprise.detach()))
 
 
