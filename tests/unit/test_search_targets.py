@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_data import World, play
 
-from vilbench.search import TARGETS, NodeRecord, Omega, RestMcts, Rollouts, TreeRecord
+from vilbench.search import TARGETS, NodeRecord, Omega, RestMcts, Rollouts, Targets, TreeRecord
 from vilbench.search.targets import omega_targets, rest_targets, rollout_targets
 
 GOLDEN = json.loads(
@@ -29,7 +30,8 @@ def tree_of(nodes: list[dict[str, Any]]) -> TreeRecord:
 @pytest.mark.parametrize("case", GOLDEN, ids=[case["name"] for case in GOLDEN])
 def test_golden_trees(case: dict[str, Any]) -> None:
     tree = tree_of(case["nodes"])
-    rules = {**TARGETS, "omega-filled": partial(omega_targets, fill=True)}
+    rules: dict[str, Callable[[TreeRecord], Targets]] = dict(TARGETS)
+    rules["omega-filled"] = partial(omega_targets, fill=True)
     for rule, wanted in case["targets"].items():
         found = rules[rule](tree)
         assert list(found) == list(range(len(tree.nodes)))

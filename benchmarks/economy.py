@@ -1,0 +1,325 @@
+"""What step values cost in the embedded world, and how well they tell right steps from wrong.
+
+A model's solutions of puzzles are labelled in several ways; the exact checker says which of
+their prefixes are right. Every way labels the same prefixes: those of the first `SOLUTIONS`
+solutions of each puzzle, without the ends, whose value is their grade and costs nothing. Only
+ReST-MCTS* grows its own: its row speaks of the steps of its own trees. The cost is the tokens
+that the policy writes for the whole of a tree, the solutions themselves included.
+
+A continuation depends on its prefix and its number alone, so the ways share what they draw
+from equal prefixes: every continuation is computed once here and counted by whoever asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from vilbench.collect.evaluator import Evaluator
+from vilbench.collect.forest import Width, collect
+from vilbench.collect.growth import Method
+from vilbench.collect.policy import Grader, Limits, Policy
+from vilbench.embedded import model_folder
+from vilbench.engines.local import LocalEngine
+from vilbench.metrics import Bootstrap, pooled_auroc, within_auroc
+from vilbench.problems.puzzles.puzzle import Puzzle, puzzles
+from vilbench.search import (
+    Draw,
+    Omega,
+    RestMcts,
+    Rollouts,
+    TreeRecord,
+    normalized,
+    omega_targets,
+    rest_targets,
+    rollout_targets,
+)
+from vilbench.store import trees
+from vilbench.store.manifest import Manifest
+from vilbench.store.run import Run
+from vilbench.training.embedded.examples import FORMAT, Attempt
+from vilbench.training.embedded.labels import by_checker
+from vilbench.types import Completion, Generator, Prompt, Sampling, Usage
+
+SOLUTIONS = 4
+"""Solutions of a puzzle whose steps are labelled."""
+
+SEED = 4
+LIMITS = Limits(tokens=160, step_tokens=64, step_characters=400, depth=16)
+
+Values = Callable[[TreeRecord], Mapping[int, float | None]]
+
+
+class Way(NamedTuple):
+    """A way to label.
+
+    Attributes:
+        name: Of the curve.
+        setting: Of the point on it.
+        search: Which search.
+        values: How its trees are read.
+        own: It is measured on the steps of its own trees.
+    """
+
+    name: str
+    setting: str
+    search: RestMcts | Rollouts | Omega
+    values: Values
+    own: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A point of a curve.
+
+    Attributes:
+        tokens: Written by the policy, for a puzzle.
+        prompt_tokens: Read by it, for a puzzle.
+        steps: Labelled and known to the checker, in all.
+        coverage: Share of the steps known to the checker that got a label.
+        within: AUROC among the steps of one puzzle, with its interval.
+        pooled: AUROC among all steps, with its interval.
+    """
+
+    name: str
+    setting: str
+    tokens: float
+    prompt_tokens: float
+    steps: int
+    coverage: float
+    within: tuple[float | None, float | None, float | None]
+    pooled: tuple[float | None, float | None, float | None]
+
+
+class Memo:
+    """A generator that computes no completion twice, and tells each one's own tokens.
+
+    Args:
+        engine: Computes them.
+        file: Keeps them from one start to the next.
+    """
+
+    def __init__(self, engine: Generator, file: Path | None) -> None:
+        self._engine = engine
+        self._known: dict[str, list[Completion]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._file = file
+        if file is not None and file.exists():
+            for line in file.read_text(encoding="utf-8").splitlines():
+                name, found = json.loads(line)
+                self._known.setdefault(name, []).extend(
+                    Completion(text, reason, Usage(prompt_tokens=read, completion_tokens=written))
+                    for text, reason, read, written in found
+                )
+
+    @property
+    def name(self) -> str:
+        """The engine's."""
+        return self._engine.name
+
+    @property
+    def fingerprint(self) -> str:
+        """The engine's."""
+        return self._engine.fingerprint
+
+    async def generate(
+        self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
+    ) -> list[Completion]:
+        """Completions of the stream, computed where they are not known; see `Generator`."""
+        said = repr((self.fingerprint, prompt, sampling, seed))
+        name = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            known = self._known.setdefault(name, [])
+            lacking = first + n - len(known)
+            if lacking > 0:
+                more = await self._engine.generate(
+                    prompt, lacking, sampling, seed, first=len(known)
+                )
+                more = [dataclasses.replace(one, tokens=()) for one in more]
+                known += more
+                self._keep(name, more)
+        return known[first : first + n]
+
+    def _keep(self, name: str, more: Sequence[Completion]) -> None:
+        if self._file is None:
+            return
+        found = [
+            (c.text, c.finish_reason, c.usage.prompt_tokens, c.usage.completion_tokens)
+            for c in more
+        ]
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([name, found]) + "\n")
+
+
+def ways() -> list[Way]:
+    """Every point of every curve; cheap ones first."""
+    filled = partial(omega_targets, fill=True)
+    found = [
+        Way("rollouts", f"{k}", Rollouts(solutions=SOLUTIONS, rollouts=k), rollout_targets)
+        for k in (1, 2, 4, 8, 16)
+    ]
+    for k in (1, 2, 4, 8, 16):
+        search = Rollouts(solutions=SOLUTIONS, rollouts=k, shared=True)
+        found.append(Way("rollouts, shared", f"{k}", search, rollout_targets))
+    for k in (2, 4, 8, 16):
+        omega = Omega(solutions=SOLUTIONS, rollouts=k, searches=SOLUTIONS)
+        found.append(Way("OmegaPRM", f"{k}", omega, filled))
+    for k in (2, 4, 8, 16):
+        omega = Omega(
+            solutions=SOLUTIONS, rollouts=k, searches=SOLUTIONS, shared=True, chunk=max(1, k // 4)
+        )
+        found.append(Way("OmegaPRM, shared, until right", f"{k}", omega, filled))
+    for rounds in (4, 8, 16, 32):
+        rest = RestMcts(enough=None, rounds=rounds, ahead=None, keep_ahead=True)
+        found.append(Way("ReST-MCTS*", f"{rounds}", rest, rest_targets, own=True))
+        found.append(Way("ReST-MCTS*, rise", f"{rounds}", rest, rises, own=True))
+    return found
+
+
+def rises(tree: TreeRecord) -> Mapping[int, float | None]:
+    """What a step adds under ReST-MCTS*, scaled to [0, 1]: right steps rise, wrong ones fall."""
+    values = rest_targets(tree)
+    found: dict[int, float | None] = {}
+    for node in tree.nodes:
+        value = values[node.node]
+        before = values[node.parent] if node.parent is not None else None
+        found[node.node] = None if value is None or before is None else (value - before + 1) / 2
+    return found
+
+
+async def measure(memo: Memo, way: Way, asked: Sequence[Puzzle]) -> Point:
+    """Labels puzzles in one way."""
+    policy = Policy(memo, FORMAT, 1.0, 1.0, LIMITS, SEED)
+    method = Method(way.search, policy, Evaluator())
+    by_id = {puzzle.problem.id: puzzle for puzzle in asked}
+    scores: list[list[float | None]] = []
+    right: list[list[bool]] = []
+    tokens = prompt_tokens = 0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Run.open(Path(folder) / "run", _manifest()) as run,
+    ):
+        run.add_problems([puzzle.problem for puzzle in asked])
+        await collect(run, method, width=Width(trees=16, policy=64))
+        for tree, spent in trees.trees(run, method.key):
+            puzzle = by_id[tree.problem_id]
+            tokens += spent.policy.completion_tokens
+            prompt_tokens += spent.policy.prompt_tokens
+            wanted = None if way.own else await _prefixes(policy, puzzle)
+            values = way.values(tree)
+            known = exact(puzzle, tree, wanted)
+            scores.append([values[node] for node in known])
+            right.append(list(known.values()))
+    steps = [
+        (s, r) for ss, rr in zip(scores, right, strict=True) for s, r in zip(ss, rr, strict=True)
+    ]
+    labelled = sum(1 for score, _ in steps if score is not None)
+    bootstrap = Bootstrap(len(scores))
+    within, pooled = within_auroc(scores, right, bootstrap), pooled_auroc(scores, right, bootstrap)
+    return Point(
+        way.name,
+        way.setting,
+        tokens / len(asked),
+        prompt_tokens / len(asked),
+        labelled,
+        labelled / max(len(steps), 1),
+        (within.value, within.low, within.high),
+        (pooled.value, pooled.low, pooled.high),
+    )
+
+
+async def _prefixes(policy: Policy, puzzle: Puzzle) -> set[tuple[str, ...]]:
+    """All prefixes of the solutions that every way labels, ends left out."""
+    drawn = await policy.draw(Grader(puzzle.problem), Draw((), SOLUTIONS))
+    return {
+        tuple(normalized(step) for step in one.steps[:end])
+        for one in drawn.continuations
+        for end in range(1, len(one.steps))
+    }
+
+
+def exact(puzzle: Puzzle, tree: TreeRecord, wanted: set[tuple[str, ...]] | None) -> dict[int, bool]:
+    """Whether prefixes are right, by node, where the checker can tell; ends are left out.
+
+    Args:
+        puzzle: The puzzle.
+        tree: Its tree.
+        wanted: Prefixes that are asked for; None for all.
+    """
+    paths: dict[int, tuple[int, ...]] = {0: ()}
+    for node in tree.nodes[1:]:
+        assert node.parent is not None
+        paths[node.node] = (*paths[node.parent], node.node)
+    found: dict[int, bool] = {}
+    inner = {node.parent for node in tree.nodes}
+    for leaf, path in paths.items():
+        if leaf in inner:
+            continue
+        texts = [tree.nodes[place].step for place in path]
+        text = "\n".join(texts)
+        if [text[start:end] for start, end in FORMAT.split(text)] != texts:
+            continue
+        values = by_checker(Attempt(puzzle, text)).values
+        for place, value in zip(path[:-1], values, strict=False):
+            if value is not None:
+                found[place] = value == 1
+    kept: dict[int, bool] = {}
+    for place, value in sorted(found.items()):
+        prefix = tuple(normalized(tree.nodes[step].step) for step in paths[place])
+        if wanted is None or prefix in wanted:
+            kept[place] = value
+    return kept
+
+
+def _manifest() -> Manifest:
+    return Manifest.of("economy", {}, seed=SEED, problem_set="puzzles")
+
+
+async def curves(model: str, count: int, cache: Path | None) -> list[Point]:
+    """All points."""
+    asked = list(puzzles("train", count, SEED))
+    found = []
+    async with LocalEngine(model_folder(model)) as engine:
+        memo = Memo(engine, cache)
+        for way in ways():
+            found.append(await measure(memo, way, asked))
+            print(found[-1], flush=True)
+    return found
+
+
+def show_economy(model: str, count: int, cache: Path | None) -> list[dict[str, object]]:
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    points = asyncio.run(curves(model, count, cache))
+    base = next(p for p in points if (p.name, p.setting) == ("rollouts", "16"))
+    table = Table("labels", "setting", "tokens", "of 16 rollouts", "steps", "coverage")
+    table.add_column("AUROC within")
+    table.add_column("AUROC pooled")
+    for point in points:
+        table.add_row(
+            *(
+                point.name,
+                point.setting,
+                f"{point.tokens:.0f}",
+                f"{point.tokens / base.tokens:.2f}",
+            ),
+            *(f"{point.steps}", f"{point.coverage:.2f}"),
+            *(_interval(point.within), _interval(point.pooled)),
+        )
+    Console(width=140).print(table)
+    return [dataclasses.asdict(point) for point in points]
+
+
+def _interval(area: tuple[float | None, float | None, float | None]) -> str:
+    value, low, high = area
+    return "-" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
