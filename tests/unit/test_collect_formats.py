@@ -152,9 +152,9 @@ def unpacked(folder: Path) -> list[TrainingRow]:
 def test_vilreward_reads_back_equal(tmp_path: Path) -> None:
     done = written(tmp_path, write_vilreward)
     found = unpacked(tmp_path)
-    by_question = {question_parts(one.problem): [] for one in done.rows}
-    assert {row.parts for row in found} == set(by_question)
-    for parts in by_question:
+    questions = {question_parts(one.problem) for one in done.rows}
+    assert {row.parts for row in found} == questions
+    for parts in questions:
         here = [row for row in found if row.parts == parts]
         meant = [row for row in done.rows if question_parts(row.problem) == parts]
         same(here, meant)

@@ -146,10 +146,19 @@ def test_problems_that_are_always_or_never_solved() -> None:
         assert "".join(one.tree.problem_id for one in trees) == kept, option
 
 
-def test_broken_branches_lose_their_label_unless_they_are_wanted() -> None:
-    record = tree("p", step("a", **share(1, 2), reason="repeats"), step("b", **share(1, 2)))
-    assert left(labelled(record)) == [2]
-    assert left(labelled(record), broken="keep") == [1, 2]
+def test_broken_ends_of_branches_are_cut_unless_they_are_wanted() -> None:
+    record = tree(
+        "p",
+        step("a", step("a", reason="repeats"), **share(1, 2)),
+        step("b", step("b", end("c", True), reason="policy-failed", **share(1, 2)), **share(0, 2)),
+        step("d", reason="step-too-long", **share(1, 2)),
+    )
+    rows, told = made(record)
+    # What is below a broken step goes with it, whoever says that there is something.
+    assert [(row.steps, row.values) for row in rows] == [(("a",), (0.5,)), (("b",), (0.0,))]
+    assert told.filters[0].labels == 3
+    rows, _ = made(record, filters={"broken": "keep"})
+    assert [row.steps for row in rows] == [("a", "a"), ("b", "b", "c"), ("d",)]
 
 
 def test_rare_nodes() -> None:

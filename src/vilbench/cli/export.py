@@ -69,7 +69,7 @@ def export(
         float | None, typer.Option("--right", help="trl: values from here on are true; 0.5.")
     ] = None,
     broken: Annotated[
-        str | None, typer.Option("--broken", help="Labels where a branch broke off: drop, keep.")
+        str | None, typer.Option("--broken", help="Steps at which a branch broke off: drop, keep.")
     ] = None,
     solved: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """What of searched labels is not learnt from: each filter an option, each with its counts.
 
-A filter takes a whole tree away, or labels of single nodes. The steps of a node without a label
-stay in the solutions that go on from it.
+A filter takes a whole tree away, or labels of single nodes, whose steps stay in the solutions
+that go on from them; that of broken branches takes the steps, too.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _GONE: Mapping[Solved, tuple[int, ...]] = {
 
 
 class FilterConfig(Record):
-    """The options; by default labels of broken branches alone are taken away.
+    """The options; by default broken ends of branches alone are taken away.
 
     Attributes:
-        broken: Labels of nodes at which a branch broke off (a policy that failed, a step too
-            long, a repetition): their value is about the accident.
+        broken: Steps at which a branch broke off (a policy that failed, a step too long, a
+            repetition): solutions end before them, for their value is about the accident.
         solved: Problems that the policy always or never solves from the question on; "drop"
             takes both away. They tell right from wrong steps least.
         min_visits: Fewest visits of a labelled node.
@@ -92,7 +92,7 @@ def chosen(config: FilterConfig, known: Known | None = None) -> tuple[Filter, ..
 
 def _chosen(config: FilterConfig, known: Known | None) -> Iterator[Filter]:
     if config.broken == "drop":
-        yield Filter("broken branches", partial(_without, _is_broken))
+        yield Filter("broken branches", _unbroken)
     if config.solved != "keep":
         yield Filter(f"solved: {config.solved}", partial(_solved, _GONE[config.solved]))
     if config.min_visits:
@@ -200,8 +200,8 @@ def _without(is_gone: Callable[[NodeRecord], bool], tree: LabelledTree) -> Label
     return tree.without({node.node for node in tree.labelled() if is_gone(node)})
 
 
-def _is_broken(node: NodeRecord) -> bool:
-    return node.reason != ""
+def _unbroken(tree: LabelledTree) -> LabelledTree:
+    return tree.pruned({node.node for node in tree.nodes.values() if node.reason})
 
 
 def _is_rare(visits: int, node: NodeRecord) -> bool:

@@ -22,19 +22,21 @@ class LabelledTree:
         values: Labels by node, in [0, 1]; the root has none.
         progress: A label tells how far its solution has come (ReST-MCTS*: k/K behind the k-th of
             K right steps), not how likely the prefix is right: a step is right where it rises.
+        cut: Nodes that are left out with all that is below them.
     """
 
     tree: TreeRecord
     values: Mapping[int, float]
     progress: bool = False
+    cut: frozenset[int] = frozenset()
 
     @cached_property
     def nodes(self) -> Mapping[int, NodeRecord]:
-        """Nodes that hold a step, by number: not the root, nothing blank or below it."""
+        """Nodes that hold a step, by number: not the root, nothing blank or cut or below it."""
         kept: dict[int, NodeRecord] = {}
         for node in self.tree.nodes:
             below = node.parent == 0 or node.parent in kept
-            if node.parent is not None and below and node.step.strip():
+            if below and node.step.strip() and node.node not in self.cut:
                 kept[node.node] = node
         return kept
 
@@ -82,6 +84,12 @@ class LabelledTree:
         """The same tree, without the labels of some nodes."""
         kept = {node: value for node, value in self.values.items() if node not in gone}
         return replace(self, values=kept)
+
+    def pruned(self, gone: Container[int]) -> LabelledTree:
+        """The tree without some nodes and what is below them."""
+        cut = self.cut | {node for node in self.nodes if node in gone}
+        bare = replace(self, cut=cut)
+        return bare.without({node for node in self.values if node not in bare.nodes})
 
 
 def label(tree: TreeRecord, rule: ValueRule, *, progress: bool = False) -> LabelledTree:
