@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from vilbench.collect.budget import Account, Budget, Ledger, Prices
 from vilbench.collect.evaluator import Evaluator
 from vilbench.collect.journal import Journal
-from vilbench.collect.policy import Policy
+from vilbench.collect.policy import Grader, Policy
 from vilbench.errors import EngineError
 from vilbench.search import (
     POLICY_FAILED,
@@ -98,6 +98,10 @@ class Growth:
     known: Mapping[str, Call]
     errors: list[str] = field(default_factory=list)
     _ledger: Ledger = field(default_factory=Ledger)
+    _grader: Grader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._grader = Grader(self.problem)
 
     async def grow(self) -> Grown | None:
         """The finished tree; None where the run's budget was used up before.
@@ -135,26 +139,35 @@ class Growth:
 
     async def _answers(self, asked: Round, names: Sequence[str]) -> list[Answer]:
         """Answers of a round, in its order; what is not known is asked for, all at once."""
-        found = {i: self.known[one] for i, one in enumerate(names) if one in self.known}
-        draws = {i: r for i, r in enumerate(asked) if i not in found and isinstance(r, Draw)}
-        judges = {i: r for i, r in enumerate(asked) if i not in found and isinstance(r, Judge)}
+        requests = dict(zip(names, asked, strict=True))
+        found = {one: self.known[one] for one in requests if one in self.known}
+        draws, judges = dict[str, Draw](), dict[str, Judge]()
+        for one, request in requests.items():
+            if one not in found and isinstance(request, Draw):
+                draws[one] = request
+            elif one not in found and isinstance(request, Judge):
+                judges[one] = request
         if len(draws) == 1 and not judges:
-            ((place, request),) = draws.items()
-            found[place] = await self._draw(request)
+            ((only, draw),) = draws.items()
+            found[only] = await self._draw(draw, only)
         elif draws:
-            async with asyncio.TaskGroup() as group:
-                tasks = {i: group.create_task(self._draw(one)) for i, one in draws.items()}
-                judging = group.create_task(self._judge(list(judges.values())))
-            found |= {place: task.result() for place, task in tasks.items()}
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = {n: group.create_task(self._draw(one, n)) for n, one in draws.items()}
+                    judging = group.create_task(self._judge(judges))
+            except ExceptionGroup as failures:
+                # What spoils a round spoils the run: the first of them says it.
+                raise failures.exceptions[0] from None
+            found |= {one: task.result() for one, task in tasks.items()}
             found |= dict(zip(judges, judging.result(), strict=True))
-        elif judges:
-            found |= dict(zip(judges, await self._judge(list(judges.values())), strict=True))
+        else:
+            found |= dict(zip(judges, await self._judge(judges), strict=True))
         self._ledger.seconds += max((call.seconds for call in found.values()), default=0.0)
-        for place, one in enumerate(asked):
-            self._pay(one, found[place], self._ledger)
-            if names[place] not in self.known:
-                self._pay(one, found[place], self.account.ledger)
-        return [found[place].answer for place in range(len(asked))]
+        for one, request in requests.items():
+            self._pay(request, found[one], self._ledger)
+            if one not in self.known:
+                self._pay(request, found[one], self.account.ledger)
+        return [found[one].answer for one in names]
 
     def _pay(self, request: Request, call: Call, ledger: Ledger) -> None:
         if isinstance(request, Draw):
@@ -163,34 +176,34 @@ class Growth:
             free = self.method.evaluator.is_free(request)
             ledger.judge(call.usage, 0 if free else request.count)
 
-    async def _draw(self, request: Draw) -> Call:
+    async def _draw(self, request: Draw, named: str) -> Call:
         async with self.places.policy:
             began = time.monotonic()
-            drawn = await self.method.policy.draw(self.problem, request)
+            drawn = await self.method.policy.draw(self._grader, request)
             seconds = time.monotonic() - began
         lost = all(one.reason == POLICY_FAILED for one in drawn.continuations)
         call = Call(
             problem_id=self.problem.id,
-            name=name(request),
+            name=named,
             answer=drawn.continuations,
             usage=drawn.usage,
             seconds=seconds,
         )
         return await self._kept(call, drawn.error, lost=lost, free=False)
 
-    async def _judge(self, requests: Sequence[Judge]) -> list[Call]:
-        """Answers to prefixes of this problem, in one call of the evaluator."""
+    async def _judge(self, requests: Mapping[str, Judge]) -> list[Call]:
+        """Answers to prefixes of this problem, by their names, in one call of the evaluator."""
         if not requests:
             return []
         async with self.places.evaluator:
             began = time.monotonic()
-            valued = await self.method.evaluator.judge(self.problem, requests)
+            valued = await self.method.evaluator.judge(self.problem, list(requests.values()))
             seconds = time.monotonic() - began
         kept = []
-        for request, one in zip(requests, valued, strict=True):
+        for (named, request), one in zip(requests.items(), valued, strict=True):
             call = Call(
                 problem_id=self.problem.id,
-                name=name(request),
+                name=named,
                 answer=one.judged,
                 usage=one.usage,
                 seconds=seconds,

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from vilbench.answers import read, states
+from vilbench.answers import extract, grade, states
 from vilbench.errors import EngineError, InputError
 from vilbench.search import Continuation, Draw, stream_seed
 from vilbench.steps import StepFormat, Strategy
@@ -67,6 +67,26 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Grader:
+    """Grades solutions of one problem; an answer that was met before costs nothing.
+
+    Attributes:
+        problem: Whose solutions.
+    """
+
+    problem: Problem
+    _known: dict[str | None, bool] = field(default_factory=dict)
+
+    def is_right(self, text: str) -> bool:
+        """Whether a solution's final answer is right; one that cannot be read is not."""
+        answer = extract(text, self.problem)
+        right = self._known.get(answer)
+        if right is None:
+            right = self._known[answer] = grade(answer, self.problem) == "correct"
+        return right
+
+
+@dataclass(frozen=True)
 class Policy:
     """A generator that goes on from prefixes.
 
@@ -101,8 +121,9 @@ class Policy:
         """What stands between two steps."""
         return _JOINTS.get(self.format.strategy, "\n")
 
-    async def draw(self, problem: Problem, request: Draw) -> Drawn:
+    async def draw(self, grader: Grader, request: Draw) -> Drawn:
         """Continuations of a prefix; a request that fails gives branches that end."""
+        problem = grader.problem
         error, completions = "", list[Completion]()
         try:
             completions = await self.generator.generate(
@@ -114,7 +135,7 @@ class Policy:
             )
         except (EngineError, InputError) as failure:
             error = str(failure) or type(failure).__name__
-        found = [self._read(problem, request, one) for one in completions[: request.count]]
+        found = [self._read(grader, request, one) for one in completions[: request.count]]
         if len(completions) != request.count and not error:
             error = f"the policy gave {len(completions)} completions, not {request.count}"
         lacking = request.count - len(found)
@@ -153,11 +174,11 @@ class Policy:
         kind = f"{problem.id}\0{request.length}\0{request.greedy}"
         return stream_seed(self.seed, kind, request.steps)
 
-    def _read(self, problem: Problem, request: Draw, completion: Completion) -> Continuation:
+    def _read(self, grader: Grader, request: Draw, completion: Completion) -> Continuation:
         if completion.finish_reason == "error":
             return Continuation((), reason="policy-failed")
         prefix = self._prefill(request.steps)
-        pieces = self._pieces(prefix, completion.text)
+        pieces = self._pieces(prefix, _storable(completion.text))
         kept: list[str] = []
         met = Counter(_bare(step) for step in request.steps)
         before = _bare(request.steps[-1]) if request.steps else None
@@ -172,7 +193,7 @@ class Policy:
             kept.append(piece)
             met[bare] += 1
             before = bare
-        return self._ended(problem, request, completion, tuple(kept), cut=len(pieces) > len(kept))
+        return self._ended(grader, request, completion, tuple(kept), cut=len(pieces) > len(kept))
 
     def _fault(self, step: str, above: int) -> str:
         if len(step) > self.limits.step_characters:
@@ -181,7 +202,7 @@ class Policy:
 
     def _ended(
         self,
-        problem: Problem,
+        grader: Grader,
         request: Draw,
         completion: Completion,
         steps: tuple[str, ...],
@@ -201,7 +222,7 @@ class Policy:
         if request.length is not None and not states(steps[-1]):
             return Continuation(steps)
         text = self.joined((*request.steps, *steps))
-        return Continuation(steps, True, read(text, problem).verdict == "correct")
+        return Continuation(steps, True, grader.is_right(text))
 
     def _pieces(self, prefix: str, text: str) -> list[str]:
         """The steps of a reply; what goes on with the prefix's last step is one of its own."""
@@ -212,6 +233,11 @@ class Policy:
             if end > len(prefix) and piece:
                 found.append(piece)
         return found
+
+
+def _storable(text: str) -> str:
+    """The text without halves of surrogate pairs, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _bare(step: str) -> str:
