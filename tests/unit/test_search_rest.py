@@ -182,16 +182,17 @@ def test_a_failed_evaluator_ends_its_branch_and_nothing_else() -> None:
     assert played.tree.nodes[0].value == pytest.approx((0.1 + 0.95) / 2)
 
 
-@pytest.mark.parametrize("reason", ["empty-step", "step-too-long", "policy-failed", "repeats"])
+@pytest.mark.parametrize("reason", ["", "step-too-long", "policy-failed", "repeats"])
 def test_a_broken_continuation_ends_its_branch_with_its_reason(reason: str) -> None:
     said = {
         (): [Continuation(("again",) if reason == "repeats" else (), reason=reason), step("B")],
         ("B",): [end("B1", False), end("B2", True)],
     }
     asked = RestMcts(branch=2, ahead=0, enough=None)
-    played = play(asked, scripted(said, JUDGED | {"again": 0.5}))
+    played = play(asked, scripted(said, JUDGED))
     broken = played.tree.nodes[1]
-    assert (broken.reason, broken.closed, broken.visits) == (reason, True, 0)
+    assert (broken.reason, broken.closed, broken.visits) == (reason or "empty-step", True, 0)
+    assert broken.judged is None, "nobody is asked about it"
     assert played.stopped == "exhausted"
 
 
@@ -213,6 +214,19 @@ def test_without_an_evaluator_the_grade_ahead_is_the_value() -> None:
     ends = [node for node in played.tree.nodes if node.finished]
     assert {node.value for node in ends} <= {0.0, 1.0}
     assert played.tree.nodes[0].value is not None
+
+
+def test_a_step_ahead_that_broke_off_is_kept_and_not_judged() -> None:
+    def looping(request: Request) -> Answer:
+        if isinstance(request, Draw) and request.greedy:
+            return (Continuation(("x", "y"), reason="repeats"),)
+        return answers(request)
+
+    played = play(RestMcts(branch=2, ahead=2, enough=None, keep_ahead=True, rounds=1), looping)
+    x, y = played.tree.nodes[-2:]
+    assert (x.step, x.judged, x.reason) == ("x", 0.8, "")
+    assert (y.step, y.judged, y.reason, y.closed) == ("y", None, "repeats", True)
+    assert [r.count for r in played.requests if isinstance(r, Judge)] == [1, 1, 1]
 
 
 def test_simulate_blends_the_best_value_ahead() -> None:

@@ -168,11 +168,11 @@ def _expand(tree: Tree, leaves: Sequence[int], settings: RestMcts) -> Search:
 
 
 def _judge(tree: Tree, children: Sequence[int]) -> Search:
-    """Values of new steps; those that ended without a text have none."""
+    """Values of new steps; nobody is asked about one that broke off."""
     asked = [
         child
         for child in dict.fromkeys(children)
-        if tree.nodes[child].step and tree.nodes[child].judged is None
+        if not tree.nodes[child].reason and tree.nodes[child].judged is None
     ]
     if not asked:
         return ""
@@ -200,11 +200,11 @@ def _look_ahead(tree: Tree, families: Sequence[Sequence[int]], settings: RestMct
     answers = yield [Draw(tree.steps(c), 1, length=settings.ahead, greedy=True) for c in best]
     paths: list[tuple[int, Continuation]] = []
     for child, continuations in zip(best, draws(answers), strict=True):
-        paths += [(child, one) for one in continuations if one.steps]
+        paths += [(child, one) for one in continuations if _usable(one)]
     if not paths:
         return ""
     answers = yield [
-        Judge((*tree.steps(child), *path.steps), len(path.steps), path.correct)
+        Judge((*tree.steps(child), *_usable(path)), len(_usable(path)), path.correct)
         for child, path in paths
     ]
     for (child, path), answer in zip(paths, judgements(answers), strict=True):
@@ -212,6 +212,11 @@ def _look_ahead(tree: Tree, families: Sequence[Sequence[int]], settings: RestMct
             _keep(tree, child, path, answer)
         simulate(tree, child, answer.values, settings.blend)
     return ""
+
+
+def _usable(path: Continuation) -> tuple[str, ...]:
+    """Steps of a continuation without the one that it broke off at."""
+    return path.steps[:-1] if path.reason else path.steps
 
 
 def _keep(tree: Tree, child: int, path: Continuation, answer: Judged) -> None:

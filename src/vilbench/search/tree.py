@@ -210,8 +210,9 @@ def expand(tree: Tree, node: int, drawn: Sequence[Continuation]) -> tuple[int, .
         made = tree.nodes[child]
         if one.finished:
             made.correct = one.correct
-        if one.reason and len(one.steps) <= 1 and not made.reason:
-            made.reason, made.closed = one.reason, True
+        reason = one.reason or ("" if one.steps else "empty-step")
+        if reason and len(one.steps) <= 1 and not made.reason:
+            made.reason, made.closed = reason, True
         found[child] = None
     above = tree.nodes[node]
     above.expanded = True
