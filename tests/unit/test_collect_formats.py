@@ -361,3 +361,32 @@ def test_vilreward_keeps_every_label_of_any_tree(
     assert len(told) == len(meant) - lost
     if not done.summary.set_aside:
         same(found.rows, done.rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.text(max_size=12), min_size=1, max_size=6),
+    st.text(max_size=12),
+    st.lists(st.text(min_size=1, max_size=5), max_size=3),
+    st.booleans(),
+)
+def test_any_text_reads_back_equal_or_is_counted(
+    tmp_path_factory: pytest.TempPathFactory,
+    texts: list[str],
+    question: str,
+    options: list[str],
+    pictured: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("text")
+    images = (picture(1),) if pictured else ()
+    asked = problem("q", *images, question=question, choices=tuple(options))
+    record = tree("q", *(step(text, end(f"{text}.", True), **share(1, 2)) for text in texts))
+    for form, name in (("rows", "rows.jsonl"), ("parquet", "rows.parquet")):
+        done = written(folder, FORMATS[form].write, [asked], [record])
+        lost = sum(done.summary.set_aside.values())
+        blank = sum(not text.strip() for text in texts)
+        assert len(done.rows) + lost == len(texts) - blank
+        if done.rows:
+            found = load(folder / name, SPAN)
+            same(found.rows, done.rows)
+            named(found.rows, done.rows)
