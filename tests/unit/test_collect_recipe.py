@@ -1,0 +1,152 @@
+"""Recipes that collect: what they may say, what changes a tree, and what is built of them."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from collect_data import reply
+
+from vilbench import config
+from vilbench.collect.budget import Budget, Price, Prices
+from vilbench.collect.policy import Limits
+from vilbench.config import building
+from vilbench.errors import RecipeError
+from vilbench.search import Rollouts
+from vilbench.steps import FORMATS
+from vilbench.testing import ScriptedEngine
+
+GOOD = """\
+name: mine
+seed: 3
+problems: {source: puzzles, split: train, limit: 4}
+policy:
+  engine: {kind: local, model: "embedded:small"}
+  format: steps-brief
+  max_tokens: 99
+search: {rule: rest-mcts, rounds: 4}
+evaluator:
+  scorer:
+    kind: judge
+    name: judge
+    granularity: step
+    engine: {kind: local, model: "embedded:small"}
+  grade_weight: 1.0
+budget: {nodes: 50}
+"""
+
+
+def parsed(text: str, folder: Path) -> config.CollectRecipe:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return config.load_collecting(str(path))
+
+
+def shipped() -> list[str]:
+    return [Path(one.name).stem for one in files("vilbench.recipes").joinpath("collect").iterdir()]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipes_load(name: str) -> None:
+    recipe = config.load_collecting(name)
+    assert recipe.name == name
+    assert recipe.problems.split != "test" or recipe.problems.source != "puzzles"
+
+
+def test_the_twins_are_there() -> None:
+    assert {"vilreward-collect", "embedded-collect", "embedded-rollouts"} <= set(shipped())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("rounds: 4", "rounds: 0", "line 8|row 8"),
+        ("rounds: 4", "round: 4", "search.round"),
+        ("rest-mcts", "best-mcts", "search"),
+        ("rule: rest-mcts, ", "", "search.rule"),
+        ("granularity: step", "granularity: steps", "evaluator.scorer.granularity"),
+        ("nodes: 50", "nodes: yes", "budget.nodes"),
+        ("budget: {nodes: 50}", "budget: {money: 5}", "prices"),
+        ("  grade_weight: 1.0", "  grade_weight: 0.0\n  scorer_weight: 0.0", "above 0"),
+    ],
+)
+def test_faults_are_placed(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    with pytest.raises(RecipeError, match=said) as caught:
+        parsed(GOOD.replace(old, new), tmp_path)
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_a_search_that_nothing_values_is_refused(tmp_path: Path) -> None:
+    head, _, tail = GOOD.partition("evaluator:")
+    without = head + tail[tail.index("budget") :]
+    with pytest.raises(RecipeError, match="ahead: null"):
+        parsed(without, tmp_path)
+    recipe = parsed(without.replace("rounds: 4", "rounds: 4, ahead: null"), tmp_path)
+    assert recipe.evaluator.scorer is None
+
+
+def test_identity_holds_what_changes_a_tree_and_no_more(tmp_path: Path) -> None:
+    recipe = parsed(GOOD, tmp_path)
+    same = {
+        "width.trees": 3,
+        "total.nodes": 9,
+        "prices.policy.prompt": 2.0,
+        "max_failures": 0.5,
+        "policy.engine.device": "cpu",
+    }
+    assert recipe.changed(same).identity() == recipe.identity()
+    for path, value in {
+        "policy.temperature": 0.5,
+        "policy.max_depth": 3,
+        "search.branch": 2,
+        "evaluator.grade_weight": 2.0,
+        "budget.nodes": 51,
+        "problems.limit": 5,
+    }.items():
+        assert recipe.changed({path: value}).identity() != recipe.identity(), path
+    priced = {"prices.policy.prompt": 2.0, "budget.money": 1.0}
+    dearer = {**priced, "prices.policy.prompt": 3.0}
+    assert recipe.changed(priced).identity() != recipe.changed(dearer).identity()
+
+
+def test_models_are_named_once(tmp_path: Path) -> None:
+    assert parsed(GOOD, tmp_path).models() == ("embedded:small",)
+    head, _, tail = GOOD.partition("    kind: judge")
+    by_prm = '    kind: prm\n    model: "embedded:vilprm"\n'
+    other = head + by_prm + tail[tail.index("  grade_weight") :]
+    assert parsed(other, tmp_path).models() == ("embedded:small", "embedded:vilprm")
+
+
+def engine(folder: object, **options: object) -> ScriptedEngine:
+    """Stands for a local model."""
+    return ScriptedEngine(reply, name=str(options["name"]))
+
+
+def test_what_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = {**building._CLASSES, "engine/local": f"{__name__}:engine"}
+    monkeypatch.setattr(building, "_CLASSES", classes)
+    text = GOOD.replace("budget: {nodes: 50}", "budget: {nodes: 50, money: 2}")
+    text += "total: {seconds: 9}\nwidth: {policy: 5}\nprices: {policy: {completion: 7}}\n"
+    built = config.build_method(parsed(text, tmp_path))
+    assert len(built.engines) == 1
+    method = built.method
+    assert method.policy.limits == Limits(99, 256, 2000, 32)
+    assert (method.policy.seed, method.policy.format) == (3, FORMATS["steps-brief"])
+    evaluator = method.evaluator
+    assert (evaluator.reading, evaluator.low, evaluator.high) == ("last-steps", 1, 5)
+    assert (evaluator.scorer_weight, evaluator.grade_weight) == (1, 1)
+    assert method.budget == Budget(nodes=50, money=2)
+    assert method.prices == Prices(Price(0, 7))
+    assert (built.total, built.width.policy, built.width.trees) == (Budget(seconds=9), 5, 64)
+    whole = GOOD.replace("granularity: step", "granularity: solution")
+    assert config.build_method(parsed(whole, tmp_path)).method.evaluator.reading == "whole"
+
+
+def test_the_grade_alone_needs_no_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = {**building._CLASSES, "engine/local": f"{__name__}:engine"}
+    monkeypatch.setattr(building, "_CLASSES", classes)
+    built = config.build_method(config.load_collecting("embedded-rollouts"))
+    assert built.method.evaluator.scorer is None
+    assert isinstance(built.method.search, Rollouts)
