@@ -99,6 +99,26 @@ def test_steps_looked_ahead_are_kept_where_asked() -> None:
     )
 
 
+def test_a_way_that_was_looked_ahead_is_not_drawn_again() -> None:
+    # Greedy from A: A1, then end. When A is expanded, A1 is among the new steps and the best.
+    ahead: dict[tuple[str, ...], Continuation] = {("A",): Continuation(("A1", "z"), True, True)}
+    said = {(): [step("A"), step("B")], ("A",): [step("A1"), step("A3")]}
+    judged = JUDGED | {"z": 1.0, "A3": 0.1}
+
+    def looking(request: Request) -> Answer:
+        if isinstance(request, Draw) and request.greedy:
+            return (ahead[request.steps],)
+        return scripted(said, judged)(request)
+
+    asked = RestMcts(branch=2, ahead=None, enough=None, keep_ahead=True, rounds=2)
+    played = play(asked, looking)
+    greedy = [r.steps for r in played.requests if isinstance(r, Draw) and r.greedy]
+    assert greedy == [("A",)]
+    named = {node.step: node for node in played.tree.nodes}
+    assert named["A1"].value == pytest.approx((0.5 + 1.0) / 2, abs=1e-9)
+    assert (named["z"].correct, named["z"].judged) == (True, 1.0)
+
+
 @pytest.mark.parametrize(("skill", "stopped"), [(1.0, "certain"), (0.0, "hopeless")])
 def test_certain_and_hopeless_problems_end_early(skill: float, stopped: str) -> None:
     asked = RestMcts(enough=None, certain=3, hopeless=3, rounds=1000)
@@ -131,6 +151,12 @@ def test_visits_add_up_and_values_stay_in_range(
     assert nodes[0].visits == chosen
     draws = [(r.steps, r.first, r.greedy) for r in played.requests if isinstance(r, Draw)]
     assert len(draws) == len(set(draws)), "nothing is drawn twice"
+    judged: set[tuple[str, ...]] = set()
+    for request in played.requests:
+        if keep and isinstance(request, Judge):
+            ends = range(len(request.steps) - request.count + 1, len(request.steps) + 1)
+            assert request.count > 1 or request.steps not in judged, "nor is a step judged"
+            judged |= {request.steps[:end] for end in ends}
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6))

@@ -9,6 +9,7 @@ the evaluator and is sent their answers, so that whoever drives it owns all wait
 search that is sent the same answers grows the same tree.
 """
 
+from vilbench.search.again import Again
 from vilbench.search.omega import Omega
 from vilbench.search.requests import (
     POLICY_FAILED,
@@ -47,6 +48,7 @@ from vilbench.search.tree import (
 __all__ = [
     "POLICY_FAILED",
     "TARGETS",
+    "Again",
     "Answer",
     "Continuation",
     "Draw",

@@ -13,7 +13,7 @@ time, kept apart by virtual loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -189,12 +189,20 @@ def _value(node: Node, value: float | None, reason: str) -> None:
 
 
 def _look_ahead(tree: Tree, families: Sequence[Sequence[int]], settings: RestMcts) -> Search:
-    """Looks ahead from the best new child of each family that can go on."""
-    best = [
+    """Looks ahead from the best new child of each family that can go on.
+
+    Where an earlier look ahead came through the child, its way is known: greedy steps do not
+    depend on where they began.
+    """
+    chosen = [
         max(going, key=lambda child: _known(tree.nodes[child]))
         for family in families
         if (going := [c for c in family if _goes_on(tree.nodes[c], settings)])
     ]
+    best = [child for child in chosen if not tree.nodes[child].children]
+    for child in chosen:
+        if child not in best:
+            simulate(tree, child, [node.judged for node in _below(tree, child)], settings.blend)
     if not best:
         return ""
     answers = yield [Draw(tree.steps(c), 1, length=settings.ahead, greedy=True) for c in best]
@@ -231,6 +239,14 @@ def _keep(tree: Tree, child: int, path: Continuation, answer: Judged) -> None:
             node.reason, node.closed = path.reason, True
         if node.judged is None and place < len(answer.values):
             _value(node, answer.values[place], answer.reason)
+
+
+def _below(tree: Tree, child: int) -> Iterator[Node]:
+    """The kept steps behind a child that was not expanded."""
+    here = tree.nodes[child]
+    while here.children:
+        here = tree.nodes[here.children[0]]
+        yield here
 
 
 def _known(node: Node) -> float:

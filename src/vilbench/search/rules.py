@@ -6,18 +6,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vilbench.search import omega, rest, rollouts
+from vilbench.search import again, omega, rest, rollouts
+from vilbench.search.again import Again
 from vilbench.search.omega import Omega
 from vilbench.search.requests import Search
 from vilbench.search.rest import RestMcts
 from vilbench.search.rollouts import Rollouts
 from vilbench.search.tree import Tree
 
-Settings = Annotated[RestMcts | Rollouts | Omega, Field(discriminator="rule")]
+Settings = Annotated[RestMcts | Rollouts | Omega | Again, Field(discriminator="rule")]
 """Settings of a search; `rule` tells which."""
 
 
-def begin(tree: Tree, settings: RestMcts | Rollouts | Omega) -> Search:
+def begin(tree: Tree, settings: RestMcts | Rollouts | Omega | Again) -> Search:
     """The search that grows an empty tree of the same rule.
 
     Raises:
@@ -29,4 +30,6 @@ def begin(tree: Tree, settings: RestMcts | Rollouts | Omega) -> Search:
         return rest.search(tree, settings)
     if isinstance(settings, Rollouts):
         return rollouts.search(tree, settings)
+    if isinstance(settings, Again):
+        return again.search(tree, settings)
     return omega.search(tree, settings)

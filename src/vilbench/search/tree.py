@@ -16,7 +16,7 @@ from pydantic import Field
 from vilbench.search.requests import Continuation
 from vilbench.types import Record
 
-Rule = Literal["rest-mcts", "rollouts", "omega"]
+Rule = Literal["rest-mcts", "rollouts", "omega", "again"]
 
 
 class NodeRecord(Record):
