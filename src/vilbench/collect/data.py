@@ -32,7 +32,12 @@ _RULES: Mapping[ValueName, ValueRule] = {
     "omega-filled": partial(omega_targets, fill=True),
     "judge": judge_targets,
 }
-_OWN: Mapping[Rule, ValueName] = {"rest-mcts": "rest", "rollouts": "rollouts", "omega": "omega"}
+_OWN: Mapping[Rule, ValueName] = {
+    "rest-mcts": "rest",
+    "rollouts": "rollouts",
+    "omega": "omega",
+    "again": "rollouts",
+}
 _PROGRESS: tuple[ValueName, ...] = ("rest",)
 
 

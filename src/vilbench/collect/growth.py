@@ -20,6 +20,7 @@ from vilbench.collect.policy import Grader, Policy
 from vilbench.errors import EngineError
 from vilbench.search import (
     POLICY_FAILED,
+    Again,
     Answer,
     Draw,
     Judge,
@@ -51,7 +52,7 @@ class Method:
         prices: For the limit of money.
     """
 
-    search: RestMcts | Rollouts | Omega
+    search: RestMcts | Rollouts | Omega | Again
     policy: Policy
     evaluator: Evaluator = field(default_factory=Evaluator)
     budget: Budget = field(default_factory=Budget)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from vilbench.collect.budget import Budget, Price, Prices
 from vilbench.collect.evaluator import Evaluator, Reading
+from vilbench.collect.export import StoredTrees
 from vilbench.collect.forest import Width
 from vilbench.collect.growth import Method
 from vilbench.collect.policy import Limits, Policy
@@ -28,7 +29,10 @@ from vilbench.evaluate.sampling import Sampler
 from vilbench.evaluate.stages import SAMPLE, SCORE
 from vilbench.problems.sets import ProblemSet
 from vilbench.scorers.judge import PROMPTS
+from vilbench.search import Again, Omega, RestMcts, Rollouts, TreeRecord
 from vilbench.steps import FORMATS
+from vilbench.store import trees
+from vilbench.store.run import Run
 from vilbench.types import Generator, LikelihoodModel, Sampling, StepScorer
 
 _CLASSES: Mapping[str, str] = {
@@ -111,6 +115,7 @@ def build_method(recipe: CollectRecipe) -> BuiltMethod:
 
     Raises:
         InputError: A checkpoint cannot be loaded.
+        RunError: The run whose trees are continued again holds none.
     """
     engines = _Engines()
     config = recipe.policy
@@ -125,7 +130,7 @@ def build_method(recipe: CollectRecipe) -> BuiltMethod:
         seed=recipe.seed,
     )
     method = Method(
-        search=recipe.search,
+        search=_bound(recipe.search),
         policy=policy,
         evaluator=_evaluator(recipe.evaluator, engines, policy.joint),
         budget=Budget(**recipe.budget.model_dump()),
@@ -136,6 +141,23 @@ def build_method(recipe: CollectRecipe) -> BuiltMethod:
     )
     width, total = Width(**recipe.width.model_dump()), Budget(**recipe.total.model_dump())
     return BuiltMethod(method, width, total, tuple(engines.values()))
+
+
+def _bound(
+    search: RestMcts | Rollouts | Omega | Again,
+) -> RestMcts | Rollouts | Omega | Again:
+    """A search with the trees at hand that it continues, where it does."""
+    if not isinstance(search, Again):
+        return search
+    folder = Path(search.of)
+    with Run.read(folder) as run:
+        key = StoredTrees(run).key
+
+    def other(problem_id: str) -> TreeRecord | None:
+        with Run.read(folder) as run:
+            return trees.one(run, key, problem_id)
+
+    return search.bound(other, key)
 
 
 class _Engines(dict[LocalEngineConfig, Any]):

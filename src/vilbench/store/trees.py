@@ -95,6 +95,14 @@ def trees(run: Run, key: str) -> Iterator[Grown]:
             yield Grown(decode(TreeRecord, record, run.folder), decode(Spent, spent, run.folder))
 
 
+def one(run: Run, key: str, problem_id: str) -> TreeRecord | None:
+    """The finished tree of a problem; None where there is none."""
+    query = "SELECT record FROM trees WHERE key = ? AND problem_id = ?"
+    for (text,) in _rows(run, query, key, problem_id):
+        return decode(TreeRecord, text, run.folder)
+    return None
+
+
 def tree_keys(run: Run) -> list[str]:
     """Keys that have trees, in the order in which they came."""
     return [key for (key,) in _rows(run, "SELECT key FROM trees GROUP BY key ORDER BY min(rowid)")]
