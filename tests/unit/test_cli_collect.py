@@ -133,6 +133,6 @@ def test_failures_are_told_and_decide_the_code(
 
 def test_what_cannot_be_used_is_refused(collect: Collect, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert "there are embedded-collect" in collect("nothing", "--out", folder, code=2).err
+    assert "embedded-collect" in collect("nothing", "--out", folder, code=2).err
     recipe.write_text(RECIPE.replace("solutions", "solution"))
     assert "row 7, field 'search.solution'" in collect(recipe, "--out", folder, code=2).err

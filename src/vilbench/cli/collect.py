@@ -48,7 +48,7 @@ def collect(
         harvest = trees.grow(stored, changed, Console(), plain=plain)
         for line in trees.told(stored, harvest):
             say(line)
-        share = harvest.failed / len(stored.problems())
+        share = trees.failed_share(stored, harvest)
         if share > changed.max_failures:
             say(f"{share:.1%} of the problems failed, more than {changed.max_failures:.1%}")
             raise typer.Exit(FAILURES)

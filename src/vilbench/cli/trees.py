@@ -9,11 +9,13 @@ from contextlib import AsyncExitStack
 from rich.console import Console
 
 from vilbench import config
+from vilbench.cli.job import rejected_rows
 from vilbench.cli.meter import meter
 from vilbench.collect.budget import Ledger
 from vilbench.collect.forest import COLLECT, Harvest, collect
 from vilbench.config import CollectRecipe
 from vilbench.store import trees
+from vilbench.store.records import Failure
 from vilbench.store.run import Run
 
 _TOLD = 20
@@ -54,10 +56,21 @@ def told(run: Run, harvest: Harvest) -> Iterator[str]:
     yield f"evaluator: {ledger.evaluator_calls} prefixes, {ledger.evaluator_completion} tokens"
     if harvest.request_errors:
         yield f"requests that failed within finished trees: {harvest.request_errors}"
-    failures = [one for one in run.failures() if one.stage == COLLECT and one.key == harvest.key]
+    failures = _failures(run, harvest)
     for failure in failures[:_TOLD]:
         yield f"failed: {failure.problem_id}: {failure.error}"
     if len(failures) > _TOLD:
         yield f"... and {len(failures) - _TOLD} more failures"
     if harvest.stopped:
         yield f"stopped by the run's {harvest.stopped}; raise it in the recipe to go on from there"
+
+
+def failed_share(run: Run, harvest: Harvest) -> float:
+    """Share of problems without a tree because requests failed, and of rows set aside."""
+    rejected = len(rejected_rows(run))
+    lost = len(_failures(run, harvest)) + rejected
+    return lost / max(1, len(run.problems()) + rejected)
+
+
+def _failures(run: Run, harvest: Harvest) -> list[Failure]:
+    return [one for one in run.failures() if one.stage == COLLECT and one.key == harvest.key]

@@ -24,10 +24,9 @@ class Price:
     prompt: float = 0.0
     completion: float = 0.0
 
-    def of(self, usage: Usage) -> float:
+    def of(self, prompt: int, completion: int) -> float:
         """What tokens cost."""
-        paid = self.prompt * usage.prompt_tokens + self.completion * usage.completion_tokens
-        return paid / _MILLION
+        return (self.prompt * prompt + self.completion * completion) / _MILLION
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,10 @@ class Prices:
     policy: Price = Price()
     evaluator: Price = Price()
 
-    def of(self, spent: Spent) -> float:
+    def of(self, spent: Ledger) -> float:
         """What a search cost."""
-        return self.policy.of(spent.policy) + self.evaluator.of(spent.evaluator)
+        policy = self.policy.of(spent.policy_prompt, spent.policy_completion)
+        return policy + self.evaluator.of(spent.evaluator_prompt, spent.evaluator_completion)
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,18 @@ class Budget:
     seconds: float | None = None
     money: float | None = None
 
-    def reached(self, spent: Spent, prices: Prices) -> str:
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self != _UNLIMITED
+
+    def reached(self, spent: Ledger, prices: Prices) -> str:
         """Name of the first limit that is reached, such as "budget-nodes"; "" for none."""
-        used = {
+        if not self.limited:
+            return ""
+        used: dict[str, tuple[float, float | None]] = {
             "nodes": (spent.nodes, self.nodes),
-            "policy-tokens": (spent.policy.completion_tokens, self.policy_tokens),
+            "policy-tokens": (spent.policy_completion, self.policy_tokens),
             "evaluator-calls": (spent.evaluator_calls, self.evaluator_calls),
             "seconds": (spent.seconds, self.seconds),
             "money": (prices.of(spent), self.money),
@@ -74,6 +81,9 @@ class Budget:
             if most is not None and value >= most:
                 return f"budget-{name}"
         return ""
+
+
+_UNLIMITED = Budget()
 
 
 @dataclass
@@ -158,7 +168,6 @@ class Account:
 
     def reached(self) -> str:
         """Name of the limit that is reached; "" for none."""
-        if self.budget == Budget():
-            return ""
-        self.ledger.seconds = time.monotonic() - self.started
-        return self.budget.reached(self.ledger.spent(), self.prices)
+        if self.budget.limited:
+            self.ledger.seconds = time.monotonic() - self.started
+        return self.budget.reached(self.ledger, self.prices)

@@ -122,7 +122,7 @@ class Growth:
                 stopped = str(end.value)
                 break
             self._count_nodes(tree)
-            if stopped := method.budget.reached(self._ledger.spent(), method.prices):
+            if stopped := method.budget.reached(self._ledger, method.prices):
                 break
             names = [name(one) for one in asked]
             if self.account.reached() and any(one not in self.known for one in names):
