@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -48,6 +47,7 @@ from vilbench.search import (
 from vilbench.store import trees
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
+from vilbench.store.trees import Grown
 from vilbench.training.embedded.examples import FORMAT, Attempt
 from vilbench.training.embedded.labels import by_checker
 from vilbench.types import Completion, Generator, Prompt, Sampling, Usage
@@ -198,45 +198,53 @@ def rises(tree: TreeRecord) -> Mapping[int, float | None]:
     return found
 
 
-async def measure(memo: Memo, way: Way, asked: Sequence[Puzzle]) -> Point:
-    """Labels puzzles in one way."""
-    policy = Policy(memo, FORMAT, 1.0, 1.0, LIMITS, SEED)
-    method = Method(way.search, policy, Evaluator())
-    by_id = {puzzle.problem.id: puzzle for puzzle in asked}
-    scores: list[list[float | None]] = []
-    right: list[list[bool]] = []
-    tokens = prompt_tokens = 0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Run.open(Path(folder) / "run", _manifest()) as run,
-    ):
-        run.add_problems([puzzle.problem for puzzle in asked])
-        await collect(run, method, width=Width(trees=16, policy=64))
-        for tree, spent in trees.trees(run, method.key):
-            puzzle = by_id[tree.problem_id]
-            tokens += spent.policy.completion_tokens
-            prompt_tokens += spent.policy.prompt_tokens
-            wanted = None if way.own else await _prefixes(policy, puzzle)
+class Labeller:
+    """Labels the same puzzles in many ways; a search that two ways read is made once."""
+
+    def __init__(self, memo: Memo, puzzles: Sequence[Puzzle]) -> None:
+        self._policy = Policy(memo, FORMAT, 1.0, 1.0, LIMITS, SEED)
+        self._puzzles = {puzzle.problem.id: puzzle for puzzle in puzzles}
+        self._grown: dict[str, list[Grown]] = {}
+
+    async def measure(self, way: Way) -> Point:
+        """A point of a curve."""
+        scores: list[list[float | None]] = []
+        right: list[list[bool]] = []
+        grown = await self._trees(way.search)
+        for tree, _ in grown:
+            puzzle = self._puzzles[tree.problem_id]
+            wanted = None if way.own else await _prefixes(self._policy, puzzle)
             values = way.values(tree)
             known = exact(puzzle, tree, wanted)
             scores.append([values[node] for node in known])
             right.append(list(known.values()))
-    steps = [
-        (s, r) for ss, rr in zip(scores, right, strict=True) for s, r in zip(ss, rr, strict=True)
-    ]
-    labelled = sum(1 for score, _ in steps if score is not None)
-    bootstrap = Bootstrap(len(scores))
-    within, pooled = within_auroc(scores, right, bootstrap), pooled_auroc(scores, right, bootstrap)
-    return Point(
-        way.name,
-        way.setting,
-        tokens / len(asked),
-        prompt_tokens / len(asked),
-        labelled,
-        labelled / max(len(steps), 1),
-        (within.value, within.low, within.high),
-        (pooled.value, pooled.low, pooled.high),
-    )
+        steps = sum(len(some) for some in scores)
+        labelled = sum(1 for some in scores for score in some if score is not None)
+        bootstrap = Bootstrap(len(scores))
+        within = within_auroc(scores, right, bootstrap)
+        pooled = pooled_auroc(scores, right, bootstrap)
+        return Point(
+            name=way.name,
+            setting=way.setting,
+            tokens=sum(one.spent.policy.completion_tokens for one in grown) / len(grown),
+            prompt_tokens=sum(one.spent.policy.prompt_tokens for one in grown) / len(grown),
+            steps=labelled,
+            coverage=labelled / max(steps, 1),
+            within=(within.value, within.low, within.high),
+            pooled=(pooled.value, pooled.low, pooled.high),
+        )
+
+    async def _trees(self, search: RestMcts | Rollouts | Omega) -> list[Grown]:
+        method = Method(search, self._policy, Evaluator())
+        if method.key not in self._grown:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                Run.open(Path(folder) / "run", _manifest()) as run,
+            ):
+                run.add_problems([puzzle.problem for puzzle in self._puzzles.values()])
+                await collect(run, method, width=Width(trees=16, policy=64))
+                self._grown[method.key] = list(trees.trees(run, method.key))
+        return self._grown[method.key]
 
 
 async def _prefixes(policy: Policy, puzzle: Puzzle) -> set[tuple[str, ...]]:
@@ -291,15 +299,14 @@ async def curves(model: str, count: int, cache: Path | None) -> list[Point]:
     asked = list(puzzles("train", count, SEED))
     found = []
     async with LocalEngine(model_folder(model)) as engine:
-        memo = Memo(engine, cache)
+        labeller = Labeller(Memo(engine, cache), asked)
         for way in ways():
-            found.append(await measure(memo, way, asked))
+            found.append(await labeller.measure(way))
             print(found[-1], flush=True)
     return found
 
 
 def show_economy(model: str, count: int, cache: Path | None) -> list[dict[str, object]]:
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     points = asyncio.run(curves(model, count, cache))
     base = next(p for p in points if (p.name, p.setting) == ("rollouts", "16"))
     table = Table("labels", "setting", "tokens", "of 16 rollouts", "steps", "coverage")

@@ -125,6 +125,15 @@ def test_certain_and_hopeless_problems_end_early(skill: float, stopped: str) -> 
     assert play(asked, World(skill=skill)).stopped == stopped
 
 
+def test_a_problem_that_is_solved_now_and_then_is_neither() -> None:
+    asked = RestMcts(enough=None, ahead=0, certain=3, hopeless=3, rounds=1000)
+    played = play(asked, World(seed=4, skill=0.7))
+    ends = [node.correct for node in played.tree.nodes if node.finished]
+    assert played.stopped == "exhausted"
+    assert ends.count(True) >= 3
+    assert ends.count(False) >= 3
+
+
 def test_virtual_loss_keeps_the_leaves_of_a_round_apart() -> None:
     asked = RestMcts(branch=3, leaves=3, enough=None, ahead=0)
     played = play(asked, World(skill=1.0, wordings=50), rounds=4)
