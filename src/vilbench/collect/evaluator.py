@@ -1,6 +1,6 @@
 """Values of prefixes: by a `StepScorer`, by the grade of finished answers, or by both.
 
-Values are in [0, 1] and rounded to six places, so that a search does not depend on which
+Values are in [0, 1] and rounded to four places, so that a search hardly ever depends on which
 requests shared a batch of a local model.
 """
 
@@ -16,7 +16,7 @@ from vilbench.errors import EngineError, InputError
 from vilbench.search import Judge, Judged
 from vilbench.types import Problem, Solution, Span, StepScorer, StepScores, Usage
 
-_PLACES = 6
+_PLACES = 4
 FAILED, SILENT = "evaluator-failed", "no-verdict"
 """Why a value is missing: the request failed, or the reply had no verdict."""
 
