@@ -177,8 +177,8 @@ def test_the_other_head_learns_how_surprising_tokens_are(tmp_path: Path) -> None
     model = Learner(tiny_model(1), early=1)
     train(model, processor(), plan, lambda rng, _: rng.choice(some + spoilt), tmp_path, said.append)
     shares = [float(line.split('"surprise": ')[1].split(",")[0].rstrip("}")) for line in said]
-    # Nothing but the variance is explained by a constant.
-    assert shares[0] > 0.9 > 0.7 > shares[-1]
+    # A constant leaves all of the variance unexplained.
+    assert shares[0] > 0.9 > 0.85 > shares[-1]
     assert model.surprise is not None and model.surprise.weight.abs().sum() > 0
 
 

@@ -111,11 +111,11 @@ def test_the_fourth_stage_reads_fewer_spoilt_texts_as_it_goes_on(no_picture: Non
         tasks = Counter(one.task for one in drawn)
         assert min(tasks["judge-step"], tasks["judge-whole"], tasks["solve"]) > 10
         assert any(one.family == "options" for one in drawn)
-        unknown = [one for one in drawn if one.solution and one.solution.right_until == 0]
-        return sum(one.solution.text == one.reply for one in unknown if one.solution)
+        unknown = [one.solution for one in drawn if one.solution and not one.solution.marks]
+        return sum("hm" not in solution.text for solution in unknown)
 
     assert 0.25 * 300 < spoilt(0.0) < 0.6 * 300
-    assert spoilt(0.0) > 1.5 * spoilt(0.99) > 0
+    assert spoilt(0.0) > 1.5 * spoilt(0.99) > 20
 
 
 def whole(example: Example) -> bool:
