@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from vilbench.answers import read
 from vilbench.errors import EngineError, InputError
-from vilbench.progress import Progress, Silence
 from vilbench.evaluate.stages import SAMPLE, note_sampling
 from vilbench.executors import map_bounded
+from vilbench.progress import Progress, Silence
 from vilbench.steps import StepFormat
 from vilbench.store.records import Failure
 from vilbench.store.run import Run

@@ -9,9 +9,9 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from vilbench.errors import EngineError, InputError
-from vilbench.progress import Progress, Silence
 from vilbench.evaluate.stages import SCORE, note_scoring
 from vilbench.executors import map_bounded
+from vilbench.progress import Progress, Silence
 from vilbench.store.records import Failure, ScoreRef
 from vilbench.store.run import Run
 from vilbench.types import Problem, Solution, StepScorer, StepScores
