@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -69,6 +70,8 @@ def demo(
     plain: Plain = False,
 ) -> None:
     """The main job on the embedded world: sample, judge, select, report."""
+    # Models this small are slower on two threads than on one; torch reads it when it is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     _run("embedded", out, seed, limit, n, None, None, scorer, fresh=fresh, plain=plain)
 
 
