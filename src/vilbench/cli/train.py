@@ -41,3 +41,4 @@ def train(
     changed = config.parse_training(data, "the command line")
     with stoppable():
         session.train(changed, out, fresh=fresh, say=say)
+        session.part()

@@ -308,3 +308,13 @@ def _world() -> int:
 def _meet() -> None:
     """Waits for all processes."""
     _processes().wait_for_everyone()
+
+
+def part() -> None:
+    """Takes leave of the other processes, before this one ends.
+
+    One that ended while another still held connections to it was now and then aborted.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        _meet()
+        _processes().destroy_process_group()
