@@ -124,9 +124,7 @@ def train(
         raise ValueError(f"'{plan.name}' has {plan.steps} steps, no multiple of {ROUND}")
     folder.mkdir(parents=True, exist_ok=True)
     collator = Collator(processor)
-    matrices, rest = split_parameters(
-        learner, outside=("embed_tokens", "lm_head", "sense", "surprise")
-    )
+    matrices, rest = split_parameters(learner, outside=_OUTSIDE)
     muon = Muon(matrices)
     adam = torch.optim.AdamW(rest.values(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
     state = folder / f"{plan.name}.state.safetensors"
