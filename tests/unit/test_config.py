@@ -144,10 +144,47 @@ def test_unknown_aggregation_is_refused() -> None:
 def test_changes_by_path() -> None:
     recipe = config.parse_text(GOOD, "mine.yaml")
     changed = recipe.changed({"seed": 5, "sample.n": 9, "problems.limit": 1})
-    assert (changed.seed, changed.sample.n, changed.problems.limit) == (5, 9, 1)
+    assert (changed.seed, changed.sample.n, changed.problem_sets[0].limit) == (5, 9, 1)
     assert changed.scorers == recipe.scorers
     with pytest.raises(RecipeError, match=r"sample\.n"):
         recipe.changed({"sample.n": 0})
+
+
+TWO_SETS = "problems: [{source: puzzles, split: dev, limit: 3}, {source: puzzles, limit: 2}]"
+
+
+def test_several_problem_sets_make_one_run() -> None:
+    one = "problems: {source: puzzles, split: dev, limit: 3}"
+    alone = config.load_problems(config.parse_text(GOOD, "mine.yaml"))
+    recipe = config.parse_text(GOOD.replace(one, TWO_SETS), "mine.yaml")
+    both = config.load_problems(recipe)
+    assert both.name == recipe.problem_set == "puzzles:dev+puzzles:test"
+    assert [p.id for p in both.problems[:3]] == [f"puzzles:dev/{p.id}" for p in alone.problems]
+    assert both.problems[0].images[0].read() == alone.problems[0].images[0].read()
+    assert len(both.problems) == 5
+    fewer = recipe.changed({"problems.limit": 1})
+    assert [p.limit for p in fewer.problem_sets] == [1, 1]
+    assert len(config.load_problems(fewer).problems) == 2
+
+
+def test_a_set_given_twice_is_refused() -> None:
+    one = "problems: {source: puzzles, split: dev, limit: 3}"
+    twice = "problems: [{source: puzzles, limit: 3}, {source: puzzles, limit: 2}]"
+    with pytest.raises(InputError, match="two of the problem sets"):
+        config.load_problems(config.parse_text(GOOD.replace(one, twice), "mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("limit: 2", "limit: 0"), "row 2, field 'problems[1].limit': "),
+        (("limit: 2", "lim: 2"), "row 2, field 'problems[1].lim': is no key of a recipe"),
+        ((TWO_SETS, "problems: []"), "row 2, field 'problems': "),
+    ],
+)
+def test_faults_of_several_sets_are_placed(change: tuple[str, str], said: str) -> None:
+    text = GOOD.replace("problems: {source: puzzles, split: dev, limit: 3}", TWO_SETS)
+    assert said in told(text.replace(*change))
 
 
 def test_identity_holds_what_changes_the_output_and_no_more() -> None:

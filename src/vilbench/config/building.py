@@ -20,6 +20,7 @@ from vilbench.config.recipe import (
     LikelihoodConfig,
     LocalEngineConfig,
     PrmScorerConfig,
+    ProblemsConfig,
     Recipe,
 )
 from vilbench.embedded import PREFIX, model_folder
@@ -27,7 +28,7 @@ from vilbench.errors import RecipeError
 from vilbench.evaluate.analysis import Plan
 from vilbench.evaluate.sampling import Sampler
 from vilbench.evaluate.stages import SAMPLE, SCORE
-from vilbench.problems.sets import ProblemSet
+from vilbench.problems.sets import ProblemSet, together
 from vilbench.scorers.judge import PROMPTS
 from vilbench.search import Again, Omega, RestMcts, Rollouts, TreeRecord
 from vilbench.steps import FORMATS
@@ -52,15 +53,23 @@ def load_problems(recipe: Experiment) -> ProblemSet:
     Raises:
         InputError: There are none to use.
     """
-    problems = recipe.problems
+    return together([load_problem_set(one, recipe.seed) for one in recipe.problem_sets])
+
+
+def load_problem_set(problems: ProblemsConfig, run_seed: int) -> ProblemSet:
+    """One of its sets; `run_seed` draws puzzles where the set has no seed of its own.
+
+    Raises:
+        InputError: There are none to use.
+    """
     if problems.source == "puzzles":
         from vilbench.problems.puzzles import puzzles
 
         if problems.limit is None:
             raise RecipeError("puzzles have no end: give a number", field="problems.limit")
-        seed = recipe.seed if problems.seed is None else problems.seed
+        seed = run_seed if problems.seed is None else problems.seed
         drawn = tuple(p.problem for p in puzzles(problems.split, problems.limit, seed))
-        return ProblemSet(recipe.problem_set, drawn)
+        return ProblemSet(problems.name, drawn)
     if not problems.source.endswith(".jsonl"):
         raise RecipeError(
             f"'{problems.source}' is neither 'puzzles' nor a .jsonl file", field="problems.source"

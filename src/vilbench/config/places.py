@@ -48,6 +48,8 @@ def _location(error: ErrorDetails) -> Location:
     location = list(error["loc"])
     if location[:1] == ["scorers"] and len(location) > 2:
         del location[2]
+    if location[:1] == ["problems"] and len(location) > 1:
+        del location[1]
     if location[:2] == ["evaluator", "scorer"] and len(location) > 3:
         del location[2]
     if location[:1] == ["search"] and len(location) > 2:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    Discriminator,
     Field,
     JsonValue,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from vilbench.config.engine import (
+    Device,
+    Dtype,
+    EngineConfig,
+    LocalEngineConfig,
+    OpenAIEngineConfig,
+)
 from vilbench.config.places import refusal
 from vilbench.errors import RecipeError
 from vilbench.evaluate.choice import Choice
@@ -24,35 +32,16 @@ from vilbench.scorers.judge import HIGHEST, LOWEST, PROMPTS
 from vilbench.steps import FormatName
 from vilbench.types import Granularity, Number, Record, Whole
 
-_NO_EFFECT = ("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main")
+_NO_EFFECT = (
+    *("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main"),
+    *("base_url", "api_key_env", "price", "budget_usd", "max_n", "answers_as", "patience"),
+)
 """Keys that change neither a solution nor a score: a run may go on with others."""
 
 _IN_MANIFEST = ("name", "seed")
 """Keys that a manifest has beside the recipe."""
 
 _OVERRIDES = "the command line"
-
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-def _device(name: str) -> str:
-    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:[0-9]{1,3})?", name):
-        raise ValueError(f"'{name}' is none of auto, cpu, cuda, mps, xpu, or one by number: cuda:1")
-    return name
-
-
-Device = Annotated[str, AfterValidator(_device)]
-
-
-class LocalEngineConfig(Record):
-    """A checkpoint in a folder, or one that ships (`embedded:base`)."""
-
-    kind: Literal["local"] = "local"
-    model: str
-    dtype: Dtype = "auto"
-    device: Device = "auto"
-    max_batch_tokens: Whole | None = Field(default=None, ge=1)
 
 
 class ProblemsConfig(Record):
@@ -70,11 +59,22 @@ class ProblemsConfig(Record):
     limit: Whole | None = Field(default=None, ge=1)
     seed: Whole | None = None
 
+    @property
+    def name(self) -> str:
+        """Name of the set for tables."""
+        if self.source == "puzzles":
+            return f"puzzles:{self.split}"
+        return Path(self.source).stem
+
+
+def _one_or_several(value: object) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
 
 class SampleConfig(Record):
     """How the pools are drawn."""
 
-    engine: LocalEngineConfig
+    engine: EngineConfig
     format: FormatName = "steps"
     n: Whole = Field(default=24, ge=1)
     temperature: Number = Field(default=1.0, ge=0)
@@ -88,7 +88,7 @@ class JudgeConfig(Record):
 
     kind: Literal["judge"] = "judge"
     name: str
-    engine: LocalEngineConfig
+    engine: EngineConfig
     granularity: Granularity
     prompt: str = "rubric"
     expectation: bool = True
@@ -199,16 +199,22 @@ class Experiment(Record):
 
     Attributes:
         seed: Seeds sampling, and the puzzles where `problems.seed` is not set.
+        problems: Which problems; a list of several sets makes one run over all of them, whose
+            tables tell them apart by source.
         max_failures: Share of units that may fail before the exit code says so.
     """
 
     name: str = Field(min_length=1)
     seed: Whole = Field(default=0, ge=0)
-    problems: ProblemsConfig
+    problems: Annotated[
+        Annotated[ProblemsConfig, Tag("one")]
+        | Annotated[tuple[ProblemsConfig, ...], Tag("several"), Field(min_length=1)],
+        Discriminator(_one_or_several),
+    ]
     max_failures: Number = Field(default=0.0, ge=0, le=1)
 
     def models(self) -> tuple[str, ...]:
-        """Models that it names, each once."""
+        """Models of folders that it names, each once."""
         raise NotImplementedError
 
     def identity(self) -> dict[str, JsonValue]:
@@ -221,30 +227,35 @@ class Experiment(Record):
     def changed(self, changes: Mapping[str, object]) -> Self:
         """The recipe with some values replaced, by dotted path, as the command line has it.
 
+        A path into a list changes every item of it.
+
         Raises:
             RecipeError: There is no such key, or the result is no recipe.
         """
         data = self.model_dump(mode="json")
         for path, value in changes.items():
             *parents, last = path.split(".")
-            place: Any = data
+            places: list[Any] = [data]
             for parent in parents:
-                place = place.get(parent) if isinstance(place, dict) else None
-            if not isinstance(place, dict):
-                raise RecipeError("is no key of a recipe", file=_OVERRIDES, field=path)
-            place[last] = value
+                places = [item for place in places for item in _below(place, parent)]
+            for place in places:
+                if not isinstance(place, dict):
+                    raise RecipeError("is no key of a recipe", file=_OVERRIDES, field=path)
+                place[last] = value
         try:
             return type(self).model_validate(data)
         except ValidationError as error:
             raise refusal(error, _OVERRIDES) from error
 
     @property
+    def problem_sets(self) -> tuple[ProblemsConfig, ...]:
+        """The sets of its problems, at least one."""
+        return (self.problems,) if isinstance(self.problems, ProblemsConfig) else self.problems
+
+    @property
     def problem_set(self) -> str:
-        """Name of the problem set for tables."""
-        problems = self.problems
-        if problems.source == "puzzles":
-            return f"puzzles:{problems.split}"
-        return Path(problems.source).stem
+        """Name of the problem set for tables; of several all names, joined by "+"."""
+        return "+".join(dict.fromkeys(problems.name for problems in self.problem_sets))
 
 
 class Recipe(Experiment):
@@ -292,16 +303,27 @@ class Recipe(Experiment):
         return self.model_copy(update={"scorers": kept, "main": main})
 
     def models(self) -> tuple[str, ...]:
-        """Models that it names, each once."""
-        scorers = (
-            scorer.model if isinstance(scorer, PrmScorerConfig) else scorer.engine.model
+        """Models of folders that it names, each once."""
+        used = (
+            scorer if isinstance(scorer, PrmScorerConfig) else scorer.engine
             for scorer in self.scorers
         )
-        return tuple(dict.fromkeys((self.sample.engine.model, *scorers)))
+        return folders(self.sample.engine, *used)
+
+
+def folders(*models: EngineConfig | PrmScorerConfig) -> tuple[str, ...]:
+    """Models that are folders, each once; those behind a server are none."""
+    local = (one.model for one in models if not isinstance(one, OpenAIEngineConfig))
+    return tuple(dict.fromkeys(local))
 
 
 def _listed(names: Collection[str]) -> str:
     return ", ".join(names) or "none"
+
+
+def _below(place: Any, key: str) -> list[Any]:
+    item = place.get(key) if isinstance(place, dict) else None
+    return item if isinstance(item, list) else [item]
 
 
 def _effective(value: Any) -> JsonValue:

@@ -47,7 +47,7 @@ def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
         RunError: The run is over a test split, or has nothing to choose for.
     """
     problem_set = run.manifest.problem_set
-    if problem_set.endswith(":test"):
+    if any(one.endswith(":test") for one in problem_set.split("+")):
         raise RunError(
             f"{run.folder}: is a run over {problem_set}; what is chosen on the problems that "
             "are reported looks better than it is: choose on a run over dev"

@@ -100,7 +100,7 @@ class ScorerPlan:
 
     def choice(self, problem_set: str) -> Choice | None:
         """What was chosen for it, unless it was chosen on these very problems."""
-        if self.chosen is None or self.chosen.problem_set == problem_set:
+        if self.chosen is None or self.chosen.problem_set in (problem_set, *problem_set.split("+")):
             return None
         return self.chosen
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vilbench.errors import ImageError, ProblemError
+from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.types import Problem
 
 
@@ -24,3 +25,29 @@ class ProblemSet:
     problems: tuple[Problem, ...]
     rejected: tuple[ProblemError | ImageError, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def together(sets: Sequence[ProblemSet]) -> ProblemSet:
+    """Several sets as one, in their order; a single one as it is.
+
+    Ids get the name of their set in front, so that sets which count from 1 stay apart and
+    an id does not depend on which other sets there are.
+
+    Raises:
+        InputError: A set is named twice with a problem in common.
+    """
+    if len(sets) == 1:
+        return sets[0]
+    problems: dict[str, Problem] = {}
+    for one in sets:
+        for problem in one.problems:
+            name = f"{one.name}/{problem.id}"
+            if name in problems:
+                raise InputError(f"problem '{name}' is in two of the problem sets")
+            problems[name] = problem.model_copy(update={"id": name})
+    return ProblemSet(
+        "+".join(dict.fromkeys(one.name for one in sets)),
+        tuple(problems.values()),
+        tuple(error for one in sets for error in one.rejected),
+        tuple(note for one in sets for note in one.notes),
+    )
