@@ -19,7 +19,15 @@ from vilbench.errors import ImageError
 SCHEMA_VERSION = 1
 """Version of the stored records; a store of a newer version is refused."""
 
-AnswerKind = Literal["choice", "number", "text"]
+AnswerKind = Literal["choice", "choices", "number", "text", "list", "expression"]
+"""How an answer is read and compared.
+
+- choice: one letter; choices: several letters, all of them and no other ("A,C");
+- number: a plain number, with a unit if it has one;
+- text: words, yes and no among them; also ratios and ranges;
+- list: values in order ("[1, 2, 3]"), compared one by one as numbers or words;
+- expression: LaTeX that has to be understood (roots, formulas, equations, intervals, points).
+"""
 Modality = Literal[
     "text-only",
     "text-dominant",
@@ -140,9 +148,10 @@ class Problem(Record):
         source: Benchmark or puzzle family it comes from.
         question: Text of the question, without choices and without instructions.
         images: In the order in which the question shows them; may be empty.
-        answer: Gold answer; for a choice its letter, "A" being `choices[0]`.
+        answer: Gold answer; for a choice its letter, "A" being `choices[0]`; for several
+            their letters with commas between.
         answer_kind: How answers are compared.
-        choices: Texts of the choices, for `answer_kind` "choice".
+        choices: Texts of the choices, for `answer_kind` "choice" and "choices".
         modality: Where the information is, after MathVerse's problem versions.
         precision: Decimals that count for a number; None compares exactly.
         unit: Unit of a number, stripped from an answer that carries it.
