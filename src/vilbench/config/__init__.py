@@ -7,6 +7,7 @@ way from a file to a `Recipe`, `places` what a wrong one is told, `building` the
 
 from vilbench.config.building import Built, build, build_method, load_problems, plan
 from vilbench.config.collecting import CollectRecipe
+from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngineConfig
 from vilbench.config.reading import (
     load,
     load_collecting,
@@ -20,7 +21,6 @@ from vilbench.config.recipe import (
     Experiment,
     JudgeConfig,
     LikelihoodConfig,
-    LocalEngineConfig,
     ProblemsConfig,
     Recipe,
     SampleConfig,
@@ -30,10 +30,12 @@ from vilbench.config.recipe import (
 __all__ = [
     "Built",
     "CollectRecipe",
+    "EngineConfig",
     "Experiment",
     "JudgeConfig",
     "LikelihoodConfig",
     "LocalEngineConfig",
+    "OpenAIEngineConfig",
     "ProblemsConfig",
     "Recipe",
     "SampleConfig",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +15,11 @@ from vilbench.collect.forest import Width
 from vilbench.collect.growth import Method
 from vilbench.collect.policy import Limits, Policy
 from vilbench.config.collecting import CollectRecipe, EvaluatorConfig
+from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngineConfig
 from vilbench.config.recipe import (
     Experiment,
     JudgeConfig,
     LikelihoodConfig,
-    LocalEngineConfig,
     PrmScorerConfig,
     ProblemsConfig,
     Recipe,
@@ -38,6 +39,10 @@ from vilbench.types import Generator, LikelihoodModel, Sampling, StepScorer
 
 _CLASSES: Mapping[str, str] = {
     "engine/local": "vilbench.engines.local:LocalEngine",
+    "engine/openai": "vilbench.engines.openai:OpenAIEngine",
+    "openai/images": "vilbench.engines.openai:ImagePolicy",
+    "openai/patience": "vilbench.engines.openai:Patience",
+    "openai/price": "vilbench.engines.openai:TokenPrice",
     "scorer/judge": "vilbench.scorers.judge:JudgeScorer",
     "scorer/likelihood": "vilbench.scorers.likelihood:LikelihoodScorer",
     "scorer/prm": "vilbench.scorers.prm:PrmScorer",
@@ -169,17 +174,66 @@ def _bound(
     return search.bound(other, key)
 
 
-class _Engines(dict[LocalEngineConfig, Any]):
-    def __missing__(self, config: LocalEngineConfig) -> Any:
-        shipped = config.model.startswith(PREFIX)
-        engine = self[config] = _load_class(f"engine/{config.kind}")(
-            model_folder(config.model),
-            name=config.model.removeprefix(PREFIX) if shipped else None,
-            device=config.device,
-            dtype=config.dtype,
-            max_batch_tokens=config.max_batch_tokens,
-        )
+class _Engines(dict[EngineConfig, Any]):
+    def __missing__(self, config: EngineConfig) -> Any:
+        engine = _local(config) if isinstance(config, LocalEngineConfig) else _openai(config)
+        self[config] = engine
         return engine
+
+
+def _local(config: LocalEngineConfig) -> Any:
+    shipped = config.model.startswith(PREFIX)
+    return _load_class("engine/local")(
+        model_folder(config.model),
+        name=config.model.removeprefix(PREFIX) if shipped else None,
+        device=config.device,
+        dtype=config.dtype,
+        max_batch_tokens=config.max_batch_tokens,
+    )
+
+
+def _openai(config: OpenAIEngineConfig) -> Any:
+    """The client of a server.
+
+    Raises:
+        RecipeError: Its key is not at hand, its library is not installed, or a budget has no
+            price to count by.
+    """
+    try:
+        made = _load_class("engine/openai")
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"engines of kind openai need {error.name}: pip install 'vilbench[openai]'"
+        ) from error
+    price = config.price
+    return made(
+        config.model,
+        config.dialect,
+        base_url=config.base_url,
+        api_key=_key(config),
+        revision=config.revision,
+        concurrency=config.concurrency,
+        price=None if price is None else _load_class("openai/price")(**price.model_dump()),
+        budget=config.budget_usd,
+        images=_load_class("openai/images")(**config.image.model_dump()),
+        max_n=config.max_n,
+        top_logprobs=config.top_logprobs,
+        answers_as=config.answers_as,
+        patience=_load_class("openai/patience")(**config.patience.model_dump()),
+        extra=config.extra,
+    )
+
+
+def _key(config: OpenAIEngineConfig) -> str | None:
+    variable = config.api_key_env
+    if variable is None:
+        if config.base_url is not None:
+            return None
+        variable = "OPENAI_API_KEY"
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise RecipeError(f"the environment variable {variable} holds no key", field="api_key_env")
+    return key
 
 
 def _evaluator(config: EvaluatorConfig, engines: _Engines, joint: str) -> Evaluator:

@@ -6,12 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, model_validator
 
-from vilbench.config.recipe import (
-    Experiment,
-    JudgeConfig,
-    LocalEngineConfig,
-    PrmScorerConfig,
-)
+from vilbench.config.engine import CONTINUING, EngineConfig, OpenAIEngineConfig
+from vilbench.config.recipe import Experiment, JudgeConfig, PrmScorerConfig, folders
 from vilbench.search import RestMcts, Settings
 from vilbench.steps import FormatName
 from vilbench.types import Number, Record, Whole
@@ -27,7 +23,7 @@ class PolicyConfig(Record):
         max_depth: Most steps of a solution.
     """
 
-    engine: LocalEngineConfig
+    engine: EngineConfig
     format: FormatName = "steps"
     temperature: Number = Field(default=1.0, ge=0)
     top_p: Number = Field(default=1.0, gt=0, le=1)
@@ -133,20 +129,24 @@ class CollectRecipe(Experiment):
                 "search.ahead: the grade of answers alone values finished solutions only: "
                 "look ahead to their end (ahead: null), or give evaluator.scorer"
             )
+        policy = self.policy.engine
+        if isinstance(policy, OpenAIEngineConfig) and not policy.continues:
+            raise ValueError(
+                "policy.engine.server: a search goes on from prefixes, which needs a server that "
+                f"continues a reply it is given ({', '.join(CONTINUING)})"
+            )
         priced = self.prices != PricesConfig()
         if (self.budget.money or self.total.money) and not priced:
             raise ValueError("prices: a limit of money needs them")
         return self
 
     def models(self) -> tuple[str, ...]:
-        """Models that it names, each once."""
+        """Models of folders that it names, each once."""
         scorer = self.evaluator.scorer
-        names = [self.policy.engine.model]
-        if isinstance(scorer, PrmScorerConfig):
-            names.append(scorer.model)
-        elif scorer is not None:
-            names.append(scorer.engine.model)
-        return tuple(dict.fromkeys(names))
+        if scorer is None:
+            return folders(self.policy.engine)
+        used = scorer if isinstance(scorer, PrmScorerConfig) else scorer.engine
+        return folders(self.policy.engine, used)
 
     def identity(self) -> dict[str, JsonValue]:
         """What changes a tree, for the run's fingerprint."""

@@ -17,7 +17,7 @@ _WORDS = {
     "missing": "is missing",
     "union_tag_not_found": "needs a kind",
 }
-_UNTAGGED = ("union_tag_invalid", "union_tag_not_found")
+_UNTAGGED = ("union_tag_invalid", "union_tag_not_found", "engine_kind")
 
 
 def refusal(error: ValidationError, file: str | None, node: yaml.Node | None = None) -> RecipeError:
@@ -54,6 +54,8 @@ def _location(error: ErrorDetails) -> Location:
         del location[2]
     if location[:1] == ["search"] and len(location) > 2:
         del location[1]
+    if "engine" in location[:-1]:
+        del location[location.index("engine") + 1]
     if error["type"] in _UNTAGGED:
         location.append("rule" if location[:1] == ["search"] else "kind")
     return location
