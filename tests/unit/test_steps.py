@@ -475,7 +475,7 @@ def test_more_choices_than_letters() -> None:
 
 
 def test_formats() -> None:
-    assert set(FORMATS) == {"steps", "steps-brief", "direct"}
+    assert set(FORMATS) == {"steps", "steps-brief", "direct", "source-steps", "source-direct"}
     assert all(name == form.name for name, form in FORMATS.items())
     assert FORMATS["steps"].split("Step 1: a\nStep 2: b", 1) == ((0, 19),)
     assert pickle.loads(pickle.dumps(FORMATS["steps"])) == FORMATS["steps"]  # noqa: S301

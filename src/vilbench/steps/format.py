@@ -6,14 +6,14 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
+from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-from vilbench.errors import ProblemError
 from vilbench.steps.splitting import Strategy, split
+from vilbench.steps.wordings import Way, listed, samples, wording
 from vilbench.types import Image, Problem, Prompt, Span
 
 _IMAGE_MARK = re.compile(r"<image[ _]?(\d{1,2})>")
@@ -28,17 +28,23 @@ class StepFormat:
         version: Raised whenever the instruction changes.
         instruction: Stands after the question, on its own line.
         strategy: How replies are split.
+        own: Ask as the problem's benchmark does, where it tells how; the instruction is for
+            the other problems then.
     """
 
     name: str
     version: int
     instruction: str
     strategy: Strategy
+    own: Way | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Changes with the instruction, even where the version was forgotten."""
-        text = f"{self.strategy}\n{self.instruction}".encode()
+        """Changes with the words, even where the version was forgotten."""
+        words = [self.strategy, self.instruction]
+        if self.own is not None:
+            words += [repr(wording(one, self.own)) for one in samples()]
+        text = "\n".join(words).encode()
         return f"{self.name}@{self.version}-{hashlib.sha256(text).hexdigest()[:8]}"
 
     def split(self, text: str, max_steps: int | None = None) -> tuple[Span, ...]:
@@ -48,9 +54,14 @@ class StepFormat:
     def ask(self, problem: Problem) -> Prompt:
         """The request: `question_parts`, then the instruction on its own line.
 
+        A format with `own` words asks by those of the problem's benchmark instead.
+
         Raises:
             ProblemError: The problem has more choices than there are letters.
         """
+        words = wording(problem, self.own) if self.own else None
+        if words is not None:
+            return Prompt(placed(words.text(problem), problem.images))
         return self.put(question_parts(problem))
 
     def put(self, parts: Sequence[str | Image]) -> Prompt:
@@ -59,6 +70,15 @@ class StepFormat:
         return Prompt(extended(parts, newline + self.instruction))
 
 
+_STEPS = (
+    "Solve this step by step. Begin each step on a new line with its number, as in"
+    ' "Step 1:", "Step 2:", and make one observation or one inference in it. Read'
+    " from the image what the problem needs before you compute. After the last"
+    ' step write one more line, "Answer:" followed by the final answer alone; when'
+    " options are given, by the letter of the right option only."
+)
+_DIRECT = "Answer with the final answer only."
+
 FORMATS: Mapping[str, StepFormat] = MappingProxyType(
     {
         item.name: item
@@ -66,13 +86,7 @@ FORMATS: Mapping[str, StepFormat] = MappingProxyType(
             StepFormat(
                 name="steps",
                 version=1,
-                instruction=(
-                    "Solve this step by step. Begin each step on a new line with its number, as in"
-                    ' "Step 1:", "Step 2:", and make one observation or one inference in it. Read'
-                    " from the image what the problem needs before you compute. After the last"
-                    ' step write one more line, "Answer:" followed by the final answer alone; when'
-                    " options are given, by the letter of the right option only."
-                ),
+                instruction=_STEPS,
                 strategy="marker",
             ),
             StepFormat(
@@ -84,8 +98,22 @@ FORMATS: Mapping[str, StepFormat] = MappingProxyType(
             StepFormat(
                 name="direct",
                 version=1,
-                instruction="Answer with the final answer only.",
+                instruction=_DIRECT,
                 strategy="blank-line",
+            ),
+            StepFormat(
+                name="source-steps",
+                version=1,
+                instruction=_STEPS,
+                strategy="marker",
+                own="reasoning",
+            ),
+            StepFormat(
+                name="source-direct",
+                version=1,
+                instruction=_DIRECT,
+                strategy="blank-line",
+                own="direct",
             ),
         )
     }
@@ -125,11 +153,12 @@ def shown_parts(
     Raises:
         ProblemError: There are more choices than letters.
     """
-    if len(choices) > len(ascii_uppercase):
-        raise ProblemError(f"more than {len(ascii_uppercase)} choices", field="choices")
-    letters = ascii_uppercase[: len(choices)]
-    options = [f"{a}. {choice}" for a, choice in zip(letters, choices, strict=True)]
-    text = "\n".join([question, *options] if question else options)
+    options = listed(choices)
+    return placed("\n".join([question, *options] if question else options), images)
+
+
+def placed(text: str, images: Sequence[Image]) -> tuple[str | Image, ...]:
+    """A text with its images at their marks, as `shown_parts` tells."""
     shown: list[str | Image] = []
     placed: set[int] = set()
     end = 0
