@@ -53,7 +53,9 @@ def export(
     ] = None,
     values: Annotated[
         str | None,
-        typer.Option("--values", help="rest, rollouts, omega, omega-filled, judge; as searched."),
+        typer.Option(
+            "--values", help="rest, rollouts, omega, omega-filled, judge, faults; as searched."
+        ),
     ] = None,
     chains: Annotated[str | None, typer.Option("--chains", help="all, or finished alone.")] = None,
     most: Annotated[int | None, typer.Option("--most", help="Most rows of a problem.")] = None,

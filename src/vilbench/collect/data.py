@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Literal
 
 from pydantic import Field
@@ -15,14 +16,18 @@ from vilbench.collect.labels import LabelledTree, ValueRule, label
 from vilbench.collect.rows import DataRow, RowsConfig, rows_of
 from vilbench.errors import ProblemError, RunError
 from vilbench.search import Rule, TreeRecord
+from vilbench.search.faults import fault_targets, fit
 from vilbench.search.targets import judge_targets, omega_targets, rest_targets, rollout_targets
 from vilbench.steps import question_parts
 from vilbench.types import SCHEMA_VERSION, Problem, Record
 
-ValueName = Literal["rest", "rollouts", "omega", "omega-filled", "judge"]
+ValueName = Literal["rest", "rollouts", "omega", "omega-filled", "judge", "faults"]
 
 BINS = 10
 """Bars of the histogram of values, from 0 to 1."""
+
+FITTED = 1000
+"""Most trees that the model behind the rule "faults" is fitted to, evenly taken."""
 
 
 _RULES: Mapping[ValueName, ValueRule] = {
@@ -158,7 +163,7 @@ class Collection:
         problems: Of the run.
         trees: Can be gone through several times.
         config: How they become data.
-        second: Trees of a second collection for the consensus.
+        second: Trees of a second collection for the consensus; also gone through twice.
 
     Raises:
         RunError: A consensus is asked for without a second collection.
@@ -180,7 +185,11 @@ class Collection:
         self.tally = Tally()
         self._problems = {problem.id: problem for problem in problems}
         self._trees = trees
-        known = None if second is None else known_labels(self._label(tree) for tree in second)
+        self._faults = self._fault_rule(trees)
+        known = None
+        if second is not None:
+            faults = self._fault_rule(second)
+            known = known_labels(self._label(tree, faults) for tree in second)
         self._filters: tuple[Filter, ...] = chosen(config.filters, known)
         even = balance(self._left(Tally()), config.filters)
         if even is not None:
@@ -210,7 +219,7 @@ class Collection:
     def _left(self, tally: Tally) -> Iterator[LabelledTree]:
         """The trees as the filters leave them."""
         for record in self._trees:
-            tree = self._label(record)
+            tree = self._label(record, self._faults)
             tally.values[self._rule(record)] = None
             tally.trees += 1
             tally.nodes += len(tree.nodes)
@@ -222,9 +231,18 @@ class Collection:
     def _rule(self, tree: TreeRecord) -> ValueName:
         return self.config.values or _OWN[tree.rule]
 
-    def _label(self, tree: TreeRecord) -> LabelledTree:
+    def _fault_rule(self, trees: Iterable[TreeRecord]) -> ValueRule | None:
+        """The rule "faults" by a model of these trees, where it is asked for."""
+        if self.config.values != "faults":
+            return None
+        count = sum(1 for _ in trees)
+        every = -(-count // FITTED) if count else 1
+        return partial(fault_targets, model=fit([*islice(trees, None, None, every)]))
+
+    def _label(self, tree: TreeRecord, faults: ValueRule | None) -> LabelledTree:
         name = self._rule(tree)
-        return label(tree, _RULES[name], progress=name in _PROGRESS)
+        rule = faults or _RULES[name]
+        return label(tree, rule, progress=name in _PROGRESS)
 
 
 def _sieved(tree: LabelledTree, filters: Sequence[Filter], tally: Tally) -> LabelledTree | None:

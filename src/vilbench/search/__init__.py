@@ -10,6 +10,7 @@ search that is sent the same answers grows the same tree.
 """
 
 from vilbench.search.again import Again
+from vilbench.search.faults import FaultModel, fault_targets
 from vilbench.search.omega import Omega
 from vilbench.search.requests import (
     POLICY_FAILED,
@@ -52,6 +53,7 @@ __all__ = [
     "Answer",
     "Continuation",
     "Draw",
+    "FaultModel",
     "Judge",
     "Judged",
     "Node",
@@ -70,6 +72,7 @@ __all__ = [
     "backup",
     "begin",
     "expand",
+    "fault_targets",
     "judge_targets",
     "normalized",
     "omega_targets",
