@@ -147,7 +147,7 @@ def made(count: int, seed: int, rollouts: int) -> tuple[list[TreeRecord], list[l
 
 
 def test_the_model_is_found_from_trees_alone() -> None:
-    trees, truth = made(400, seed=1, rollouts=2)
+    trees, _ = made(400, seed=1, rollouts=2)
     model = fit(trees)
     known, others = made(200, seed=2, rollouts=2)
     inner = [[node.node for node in tree.nodes[1:] if not node.finished] for tree in known]

@@ -46,12 +46,16 @@ class Learner(torch.nn.Module):
         surprise = self._surprise(hidden, batch) if self.objective.wants_surprise else None
         return self.objective.sums(scores[:count], scores[count:], logits, batch, surprise)
 
-    def _surprise(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """`[S, 2]` what the second head says of tokens, and how surprising they are."""
+    def surprising(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """`[S]` how surprising the tokens that were said are to the model itself, in units."""
         places, tokens = batch.said
         with torch.no_grad():
             head = self.reward.backbone.get_output_embeddings()
             told = head(hidden[places - 1]).float().log_softmax(-1)
-            nats = -told.gather(1, tokens[:, None])
-        said: Tensor = self.surprise(hidden[places].float())
-        return torch.cat([said, nats.clamp(0, _MOST_NATS) / _UNIT_NATS], dim=1)
+            nats: Tensor = -told.gather(1, tokens[:, None])[:, 0]
+        return nats.clamp(0, _MOST_NATS) / _UNIT_NATS
+
+    def _surprise(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """`[S, 2]` what the second head says of tokens, and how surprising they are."""
+        said: Tensor = self.surprise(hidden[batch.said[0]].float())
+        return torch.cat([said, self.surprising(hidden, batch)[:, None]], dim=1)

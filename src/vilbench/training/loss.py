@@ -65,7 +65,12 @@ class Objective:
     @property
     def wants_marks(self) -> bool:
         """Whether scores within steps are needed."""
-        return self._config.dense > 0
+        return self.dense > 0
+
+    @property
+    def dense(self) -> float:
+        """Weight of the loss at marked tokens."""
+        return self._config.dense
 
     def sums(
         self,

@@ -151,6 +151,8 @@ class TrainRecipe(Record):
         parameters: Which of them move; "lora" and "head" leave the backbone's own.
         freeze_vision: The vision tower stays as it is.
         head_seed: Of a new head.
+        fit_head: The head is first fitted to the labels of so many batches by least squares,
+            the backbone standing still; for the loss "mse".
         precision: "bf16" computes so under autocast; parameters stay in float32.
         store: Precision of the saved reward model.
         checkpointing: Computes activations anew in the backward pass, to save memory.
@@ -170,6 +172,7 @@ class TrainRecipe(Record):
     value_range: tuple[Number, Number] = (0.0, 1.0)
     head_bias: bool = False
     head_seed: Whole = Field(default=0, ge=0)
+    fit_head: Whole = Field(default=0, ge=0)
     data: DataConfig
     loss: LossConfig = LossConfig()
     parameters: Literal["all", "lora", "head"] = "all"
@@ -201,6 +204,12 @@ class TrainRecipe(Record):
     def _probabilities(self) -> TrainRecipe:
         if self.loss.kind == "bce" and self.value_range != (0.0, 1.0):
             raise ValueError("the loss 'bce' needs the value range [0, 1]")
+        return self
+
+    @model_validator(mode="after")
+    def _fitted_by_squares(self) -> TrainRecipe:
+        if self.fit_head and self.loss.kind != "mse":
+            raise ValueError("'fit_head' is for the loss 'mse'")
         return self
 
     @model_validator(mode="after")

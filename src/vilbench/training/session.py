@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +23,8 @@ from vilbench.errors import InputError
 from vilbench.prm import folder as prm_folder
 from vilbench.prm.folder import LoadedPrm
 from vilbench.steps import FORMATS
-from vilbench.training import state
-from vilbench.training.batch import Collator
+from vilbench.training import probe, state
+from vilbench.training.batch import Batch, Collator
 from vilbench.training.data import TrainingSet, load
 from vilbench.training.encoding import Encoding
 from vilbench.training.forward import check_family, sibling_attention
@@ -114,6 +115,9 @@ def _train(
     found = state.checkpoints(out / "checkpoints")
     step = state.step_of(found[-1]) if found else 0
     journal = Journal(out, step, say) if first else None
+    if recipe.fit_head and not found:
+        count = probe.fit(learner, _first_batches(material, recipe.fit_head, loaded))
+        say(f"head fitted to {count} labels")
     trainer = RewardTrainer(
         learner, recipe, material, out, journal.log if journal else lambda step, figures: None
     )
@@ -236,6 +240,13 @@ def _material(
     )
     dev_order = Order(dev, recipe.batch, epochs=1, seed=0) if dev else None
     return Material(train, order, tuple(dev_rows), dev, dev_order, collator)
+
+
+def _first_batches(material: Material, count: int, loaded: LoadedPrm) -> Iterator[Batch]:
+    """The batches that training begins with, on the model's device."""
+    for places in itertools.islice(material.order, count):
+        batch: Batch = material.collator([material.train[place] for place in places])
+        yield batch.to(loaded.model.backbone.device)
 
 
 def _check_forward(loaded: LoadedPrm, material: Material) -> None:
