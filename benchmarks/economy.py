@@ -6,6 +6,11 @@ solutions of each puzzle, without the ends, whose value is their grade and costs
 ReST-MCTS* grows its own: its row speaks of the steps of its own trees. The cost is the tokens
 that the policy writes for the whole of a tree, the solutions themselves included.
 
+"faults" reads the trees of plain rollouts by `search.faults`, its model fitted to these trees.
+Two rows show what costs nothing: the number of the step alone, and the answers of the solutions
+alone. Early steps are right more often than late ones, and any value that falls along a solution
+profits from that; the last column therefore compares steps of the same number alone.
+
 A continuation depends on its prefix and its number alone, so the ways share what they draw
 from equal prefixes: every continuation is computed once here and counted by whoever asks.
 """
@@ -31,7 +36,7 @@ from vilbench.collect.growth import Method
 from vilbench.collect.policy import Grader, Limits, Policy
 from vilbench.embedded import model_folder
 from vilbench.engines.local import LocalEngine
-from vilbench.metrics import Bootstrap, pooled_auroc, within_auroc
+from vilbench.metrics import Bootstrap, pooled_auroc, stratified_auroc, within_auroc
 from vilbench.problems.puzzles.puzzle import Puzzle, puzzles
 from vilbench.search import (
     Draw,
@@ -39,11 +44,13 @@ from vilbench.search import (
     RestMcts,
     Rollouts,
     TreeRecord,
+    fault_targets,
     normalized,
     omega_targets,
     rest_targets,
     rollout_targets,
 )
+from vilbench.search.faults import fit
 from vilbench.store import trees
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
@@ -60,6 +67,9 @@ LIMITS = Limits(tokens=160, step_tokens=64, step_characters=400, depth=16)
 
 Values = Callable[[TreeRecord], Mapping[int, float | None]]
 
+Reader = Callable[[Sequence[TreeRecord]], Values]
+"""Looks at all trees of a search and says how each is read."""
+
 
 class Way(NamedTuple):
     """A way to label.
@@ -68,15 +78,19 @@ class Way(NamedTuple):
         name: Of the curve.
         setting: Of the point on it.
         search: Which search.
-        values: How its trees are read.
+        reader: How its trees are read.
         own: It is measured on the steps of its own trees.
     """
 
     name: str
     setting: str
     search: RestMcts | Rollouts | Omega
-    values: Values
+    reader: Reader
     own: bool = False
+
+
+Area = tuple[float | None, float | None, float | None]
+"""Value and interval of an AUROC."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +104,7 @@ class Point:
         coverage: Share of the steps known to the checker that got a label.
         within: AUROC among the steps of one puzzle, with its interval.
         pooled: AUROC among all steps, with its interval.
+        same: AUROC among steps of the same number, with its interval.
     """
 
     name: str
@@ -98,8 +113,9 @@ class Point:
     prompt_tokens: float
     steps: int
     coverage: float
-    within: tuple[float | None, float | None, float | None]
-    pooled: tuple[float | None, float | None, float | None]
+    within: Area
+    pooled: Area
+    same: Area
 
 
 class Memo:
@@ -164,14 +180,20 @@ class Memo:
 
 def ways() -> list[Way]:
     """Every point of every curve; cheap ones first."""
-    filled = partial(omega_targets, fill=True)
+    filled = by(partial(omega_targets, fill=True))
+    shares, progress = by(rollout_targets), by(rest_targets)
+    nothing = Rollouts(solutions=SOLUTIONS, rollouts=0)
     found = [
-        Way("rollouts", f"{k}", Rollouts(solutions=SOLUTIONS, rollouts=k), rollout_targets)
-        for k in (1, 2, 4, 8, 16)
+        Way("number of the step", "-", nothing, by(falling)),
+        Way("faults", "0", nothing, faults),
     ]
+    for name, reader in (("rollouts", shares), ("faults", faults)):
+        for k in (1, 2, 4, 8, 16):
+            search = Rollouts(solutions=SOLUTIONS, rollouts=k)
+            found.append(Way(name, f"{k}", search, reader))
     for k in (1, 2, 4, 8, 16):
         search = Rollouts(solutions=SOLUTIONS, rollouts=k, shared=True)
-        found.append(Way("rollouts, shared", f"{k}", search, rollout_targets))
+        found.append(Way("rollouts, shared", f"{k}", search, shares))
     for k in (2, 4, 8, 16):
         omega = Omega(solutions=SOLUTIONS, rollouts=k, searches=SOLUTIONS)
         found.append(Way("OmegaPRM", f"{k}", omega, filled))
@@ -182,9 +204,33 @@ def ways() -> list[Way]:
         found.append(Way("OmegaPRM, shared, until right", f"{k}", omega, filled))
     for rounds in (4, 8, 16, 32):
         rest = RestMcts(enough=None, rounds=rounds, ahead=None, keep_ahead=True)
-        found.append(Way("ReST-MCTS*", f"{rounds}", rest, rest_targets, own=True))
-        found.append(Way("ReST-MCTS*, rise", f"{rounds}", rest, rises, own=True))
+        found.append(Way("ReST-MCTS*", f"{rounds}", rest, progress, own=True))
+        found.append(Way("ReST-MCTS*, rise", f"{rounds}", rest, by(rises), own=True))
+        found.append(Way("ReST-MCTS*, faults", f"{rounds}", rest, faults, own=True))
     return found
+
+
+def by(values: Values) -> Reader:
+    """Reads every tree by itself."""
+    return lambda trees: values
+
+
+def faults(trees: Sequence[TreeRecord]) -> Values:
+    """Reads trees by a model of all of them."""
+    return partial(fault_targets, model=fit(trees))
+
+
+def depths(tree: TreeRecord) -> dict[int, int]:
+    """The number of every node's step, from 1; 0 for the root."""
+    found: dict[int, int] = {}
+    for node in tree.nodes:
+        found[node.node] = 0 if node.parent is None else found[node.parent] + 1
+    return found
+
+
+def falling(tree: TreeRecord) -> Mapping[int, float | None]:
+    """Less with every step, and nothing else."""
+    return {node: 1 / (1 + depth) for node, depth in depths(tree).items()}
 
 
 def rises(tree: TreeRecord) -> Mapping[int, float | None]:
@@ -210,12 +256,15 @@ class Labeller:
         """A point of a curve."""
         scores: list[list[float | None]] = []
         right: list[list[bool]] = []
+        numbers: list[list[int]] = []
         grown = await self._trees(way.search)
+        read = way.reader([tree for tree, _ in grown])
         for tree, _ in grown:
             puzzle = self._puzzles[tree.problem_id]
             wanted = None if way.own else await _prefixes(self._policy, puzzle)
-            values = way.values(tree)
+            values, depth = read(tree), depths(tree)
             known = exact(puzzle, tree, wanted)
+            numbers.append([depth[node] for node in known])
             scores.append([values[node] for node in known])
             right.append(list(known.values()))
         steps = sum(len(some) for some in scores)
@@ -223,6 +272,7 @@ class Labeller:
         bootstrap = Bootstrap(len(scores))
         within = within_auroc(scores, right, bootstrap)
         pooled = pooled_auroc(scores, right, bootstrap)
+        same = stratified_auroc(scores, right, numbers, bootstrap)
         return Point(
             name=way.name,
             setting=way.setting,
@@ -232,6 +282,7 @@ class Labeller:
             coverage=labelled / max(steps, 1),
             within=(within.value, within.low, within.high),
             pooled=(pooled.value, pooled.low, pooled.high),
+            same=(same.value, same.low, same.high),
         )
 
     async def _trees(self, search: RestMcts | Rollouts | Omega) -> list[Grown]:
@@ -312,6 +363,7 @@ def show_economy(model: str, count: int, cache: Path | None) -> list[dict[str, o
     table = Table("labels", "setting", "tokens", "of 16 rollouts", "steps", "coverage")
     table.add_column("AUROC within")
     table.add_column("AUROC pooled")
+    table.add_column("AUROC, same number")
     for point in points:
         table.add_row(
             *(
@@ -321,12 +373,12 @@ def show_economy(model: str, count: int, cache: Path | None) -> list[dict[str, o
                 f"{point.tokens / base.tokens:.2f}",
             ),
             *(f"{point.steps}", f"{point.coverage:.2f}"),
-            *(_interval(point.within), _interval(point.pooled)),
+            *(_interval(one) for one in (point.within, point.pooled, point.same)),
         )
-    Console(width=140).print(table)
+    Console(width=160).print(table)
     return [dataclasses.asdict(point) for point in points]
 
 
-def _interval(area: tuple[float | None, float | None, float | None]) -> str:
+def _interval(area: Area) -> str:
     value, low, high = area
     return "-" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"

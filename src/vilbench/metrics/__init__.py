@@ -5,7 +5,14 @@ randomness is in `Bootstrap`, whose one set of resamples serves every column, so
 methods are compared on the same resampled problems and a seed gives the same numbers.
 """
 
-from vilbench.metrics.auroc import POOLED_RESAMPLES, Auroc, Separation, pooled_auroc, within_auroc
+from vilbench.metrics.auroc import (
+    POOLED_RESAMPLES,
+    Auroc,
+    Separation,
+    pooled_auroc,
+    stratified_auroc,
+    within_auroc,
+)
 from vilbench.metrics.bootstrap import LEVEL, Bootstrap, Estimate
 from vilbench.metrics.comparison import (
     Comparison,
@@ -38,5 +45,6 @@ __all__ = [
     "minimal_detectable_delta",
     "pooled_auroc",
     "recovered_share",
+    "stratified_auroc",
     "within_auroc",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -148,6 +149,50 @@ def pooled_auroc(
 ) -> Auroc:
     """`Separation.pooled` of these scores."""
     return Separation(scores, correct).pooled(bootstrap)
+
+
+def stratified_auroc(
+    scores: Sequence[Sequence[float | None]],
+    correct: Sequence[Sequence[bool]],
+    strata: Sequence[Sequence[int]],
+    bootstrap: Bootstrap,
+) -> Auroc:
+    """AUROC among what is of one stratum, over all problems; every pair counts alike.
+
+    With the number of a step as its stratum, steps are compared with those of the same number
+    alone. Early steps are right more often than late ones, and a value that does nothing but
+    fall along a solution profits from that under the other two.
+
+    Args:
+        scores: A pool per problem; None is left out.
+        correct: Which are right, in the same shape.
+        strata: Of each, in the same shape.
+        bootstrap: Resamples of these problems.
+
+    Raises:
+        ValueError: Shapes differ, a score is NaN or infinite, or the bootstrap is of other
+            problems.
+    """
+    size = bootstrap.n_problems
+    wins, pairs = np.zeros((size, size)), np.zeros((size, size))
+    known, missing = np.zeros(size, dtype=np.bool_), 0
+    for stratum in sorted({one for some in strata for one in some}):
+        chosen = [[one == stratum for one in some] for some in strata]
+        part = Separation(
+            [list(compress(*pool)) for pool in zip(scores, chosen, strict=True)],
+            [list(compress(*pool)) for pool in zip(correct, chosen, strict=True)],
+        )
+        part._places(bootstrap, None)
+        wins += part._wins
+        pairs += np.outer(part._rights, part._wrongs)
+        known |= part._rights + part._wrongs > 0
+        missing += int(part._missing.sum())
+    if not pairs.any():
+        return Auroc(None, None, None, 0, missing)
+    counts = bootstrap.counts[:POOLED_RESAMPLES] if size > _MANY_PROBLEMS else bootstrap.counts
+    won, held = (np.einsum("rp,rp->r", counts @ one, counts) for one in (wins, pairs))
+    value = float(wins.sum() / pairs.sum())
+    return _auroc(value, won[held > 0] / held[held > 0], int(known.sum()), missing)
 
 
 def _auroc(value: float, drawn: Floats, n_problems: int, missing: int) -> Auroc:

@@ -23,14 +23,14 @@ class Rollouts(Record):
 
     Attributes:
         solutions: Drawn from the question; their steps are what gets values.
-        rollouts: Continuations of each prefix.
+        rollouts: Continuations of each prefix; 0 draws the solutions and no more.
         shared: Continuations count for all prefixes that they run through.
         skip_sure: Solutions that are all right, or all not, are not continued.
     """
 
     rule: Literal["rollouts"] = "rollouts"
     solutions: Annotated[Whole, Field(ge=1)] = 8
-    rollouts: Annotated[Whole, Field(ge=1)] = 16
+    rollouts: Annotated[Whole, Field(ge=0)] = 16
     shared: bool = False
     skip_sure: bool = False
 
