@@ -14,6 +14,24 @@ None means that nothing could be read (verdict `unparsed`). Nothing is evaluated
 no number. Replies are hostile: all of this takes linear time.
 """
 
-from vilbench.answers.grading import Reading, extract, grade, normalize, read, states
+from vilbench.answers.equality import ComparisonError
+from vilbench.answers.grading import Reading, extract, grade, normalize, read, read_soon
+from vilbench.answers.kinds import kind_of
+from vilbench.answers.statements import stated
 
-__all__ = ["Reading", "extract", "grade", "normalize", "read", "states"]
+__all__ = [
+    "ComparisonError",
+    "Reading",
+    "extract",
+    "grade",
+    "kind_of",
+    "normalize",
+    "read",
+    "read_soon",
+    "states",
+]
+
+
+def states(text: str) -> bool:
+    """Whether a text says that something is the answer, in one of the ways 1 to 3."""
+    return stated(text) is not None

@@ -17,6 +17,7 @@ _FRACTION = re.compile(
 _DEGREE = re.compile(r"\s?(?:\^\s?)?(?:\{\s?\\circ\s?\}|\\circ\b|\\degree\b|\^o(?!\w))")
 _SPACING = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 _DELIMITER = re.compile(r"\\[()\[\]]|\\(?:left|right|displaystyle)\b|(?<!\\)\$|\*\*|__|`")
+_ENCLOSING = re.compile(r"\\[()\[\]]|(?<!\\)\$|\*\*|`")
 _ESCAPED = re.compile(r"\\([%$#&_{}])")
 _EMPHASIS = re.compile(r"(?<![\w*])\*([^\s*][^*\n]*)\*(?![\w*])")
 # The categories Cc and Cf, without the whitespace among them.
@@ -31,7 +32,13 @@ _YES_NO = re.compile(
     r"(yes|yeah|yep|no|nope)(?:\s*[,.;:!–—-]|\s+(?:it|there|he|she|they|this|that|these|we|i|you)\b)"
 )
 _PASSES = 8
-_SAID = {"yes": "yes", "yeah": "yes", "yep": "yes", "no": "no", "nope": "no"}
+_SAID = {"yes": "yes", "yeah": "yes", "yep": "yes", "no": "no", "nope": "no"} | {
+    "是": "yes",
+    "是的": "yes",
+    "否": "no",
+    "不": "no",
+    "不是": "no",
+}
 
 
 def plain(text: str) -> str:
@@ -58,6 +65,11 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
+def unmarked(text: str) -> str:
+    """`text` without what encloses formulas, bold marks and invisible characters."""
+    return _ENCLOSING.sub("", _INVISIBLE.sub("", text))
+
+
 def _fraction(match: re.Match[str]) -> str:
     whole = f"{match[1]} " if match[1] else " " if match[0][0].isspace() else ""
     return f"{whole}{match[2] or match[4]}/{match[3] or match[5]}"
@@ -73,6 +85,19 @@ def worded(text: str) -> str:
         if text == before:
             break
     return text
+
+
+_OPINION = re.compile(
+    r"\W*(?:step\s*\d{1,3}\W*)?(?:(?:so|thus|therefore|hence|finally|in conclusion|overall)\b\W*)?"
+    r"(yes|no)\b(?:\s*[,.;:!–—-]|\s+(?:it|there|he|she|they|this|that|these|we|i|you)\b|\W*$)",
+    re.IGNORECASE,
+)
+
+
+def opinion(text: str) -> str | None:
+    """The yes or no that a concluding sentence begins with, None when it says neither."""
+    match = _OPINION.match(text)
+    return match[1].lower() if match else None
 
 
 def _worded(text: str) -> str:
