@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -53,6 +54,13 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+
+class Size(NamedTuple):
+    """Pixels of an image."""
+
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,16 @@ def extension(data: bytes) -> str:
             return _EXTENSIONS.get(image.format or "", "bin")
     except ImageError:
         return "bin"
+
+
+def size_of(data: bytes) -> Size:
+    """Width and height of encoded bytes as their header tells them, without decoding.
+
+    Raises:
+        ImageError: No image of a known format, or its header is damaged.
+    """
+    with _opened(data) as image:
+        return Size(*image.size)
 
 
 def _opened(data: bytes) -> PIL.Image.Image:

@@ -23,6 +23,7 @@ from vilbench.config.recipe import (
     PrmScorerConfig,
     ProblemsConfig,
     Recipe,
+    ScorerConfig,
 )
 from vilbench.embedded import PREFIX, model_folder
 from vilbench.errors import RecipeError
@@ -104,14 +105,9 @@ def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
         InputError: A checkpoint cannot be loaded.
     """
     engines = _Engines()
-    sampler = _sampler(recipe, engines) if SAMPLE in stages else None
+    sampler = sampler_of(recipe, engines[recipe.sample.engine]) if SAMPLE in stages else None
     configs = recipe.scorers if SCORE in stages else ()
-    scorers = tuple(
-        _prm(config)
-        if isinstance(config, PrmScorerConfig)
-        else _scorer(config, engines[config.engine])
-        for config in configs
-    )
+    scorers = tuple(_any_scorer(config, engines) for config in configs)
     return Built(sampler, scorers, tuple(engines.values()))
 
 
@@ -132,9 +128,23 @@ def build_method(recipe: CollectRecipe) -> BuiltMethod:
         RunError: The run whose trees are continued again holds none.
     """
     engines = _Engines()
+    scoring = recipe.evaluator.scorer
+    scorer = None if scoring is None else _any_scorer(scoring, engines)
+    method = method_of(recipe, engines[recipe.policy.engine], scorer, _bound(recipe.search))
+    width, total = Width(**recipe.width.model_dump()), Budget(**recipe.total.model_dump())
+    return BuiltMethod(method, width, total, tuple(engines.values()))
+
+
+def method_of(
+    recipe: CollectRecipe,
+    generator: Generator,
+    scorer: StepScorer | None,
+    search: RestMcts | Rollouts | Omega | Again,
+) -> Method:
+    """How the recipe grows trees, by models that are there."""
     config = recipe.policy
     policy = Policy(
-        generator=engines[config.engine],
+        generator=generator,
         format=FORMATS[config.format],
         temperature=config.temperature,
         top_p=config.top_p,
@@ -143,18 +153,16 @@ def build_method(recipe: CollectRecipe) -> BuiltMethod:
         ),
         seed=recipe.seed,
     )
-    method = Method(
-        search=_bound(recipe.search),
+    return Method(
+        search=search,
         policy=policy,
-        evaluator=_evaluator(recipe.evaluator, engines, policy.joint),
+        evaluator=_evaluator(recipe.evaluator, scorer, policy.joint),
         budget=Budget(**recipe.budget.model_dump()),
         prices=Prices(
             Price(**recipe.prices.policy.model_dump()),
             Price(**recipe.prices.evaluator.model_dump()),
         ),
     )
-    width, total = Width(**recipe.width.model_dump()), Budget(**recipe.total.model_dump())
-    return BuiltMethod(method, width, total, tuple(engines.values()))
 
 
 def _bound(
@@ -236,33 +244,37 @@ def _key(config: OpenAIEngineConfig) -> str | None:
     return key
 
 
-def _evaluator(config: EvaluatorConfig, engines: _Engines, joint: str) -> Evaluator:
-    if config.scorer is None:
+def _evaluator(config: EvaluatorConfig, scorer: StepScorer | None, joint: str) -> Evaluator:
+    if config.scorer is None or scorer is None:
         return Evaluator(joint=joint)
     scale = config.scorer.plan().scale
     if scale is None:
         raise RecipeError("its values have no bounds", field="evaluator.scorer")
     reading: Reading = "all-steps"
-    if isinstance(config.scorer, PrmScorerConfig):
-        scorer = _prm(config.scorer)
-    else:
-        scorer = _scorer(config.scorer, engines[config.scorer.engine])
+    if isinstance(config.scorer, JudgeConfig):
         reading = "last-steps" if config.scorer.granularity == "step" else "whole"
     return Evaluator(
         scorer, reading, scale.low, scale.high, config.scorer_weight, config.grade_weight, joint
     )
 
 
-def _sampler(recipe: Recipe, engines: _Engines) -> Sampler:
+def sampler_of(recipe: Recipe, generator: Generator) -> Sampler:
+    """How the recipe draws pools, by a model that is there."""
     config = recipe.sample
     return Sampler(
-        generator=engines[config.engine],
+        generator=generator,
         format=FORMATS[config.format],
         n=config.n,
         sampling=Sampling(config.temperature, config.top_p, config.max_tokens),
         seed=recipe.seed,
         max_steps=config.max_steps,
     )
+
+
+def _any_scorer(config: ScorerConfig, engines: _Engines) -> StepScorer:
+    if isinstance(config, PrmScorerConfig):
+        return _prm(config)
+    return scorer_of(config, engines[config.engine])
 
 
 def _prm(config: PrmScorerConfig) -> StepScorer:
@@ -295,9 +307,10 @@ def _prm(config: PrmScorerConfig) -> StepScorer:
     return scorer
 
 
-def _scorer(
+def scorer_of(
     config: JudgeConfig | LikelihoodConfig, engine: Generator | LikelihoodModel
 ) -> StepScorer:
+    """A scorer by a model that is there."""
     scorer: StepScorer
     if isinstance(config, JudgeConfig):
         scorer = _load_class("scorer/judge")(
