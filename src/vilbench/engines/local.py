@@ -26,6 +26,7 @@ from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.engines.batches import Piece, cut, parts_of
 from vilbench.engines.decoding import Row, decode_rows
+from vilbench.engines.demand import check_demand
 from vilbench.engines.inbox import Inbox
 from vilbench.engines.likelihoods import Reply, score_replies
 from vilbench.engines.sampler import stream_key
@@ -116,7 +117,7 @@ class LocalEngine:
             EngineError: The sampling's values are out of range, an image cannot be read, the
                 prompt exceeds the model's context, or the engine is closed.
         """
-        _check(n, first, sampling)
+        check_demand(n, first, sampling)
         if n == 0:
             return []
         ticket: Ticket[Completion] = Ticket(n)
@@ -269,18 +270,3 @@ def _default_budget(backbone: Backbone) -> int:
     else:
         memory = _CPU_CACHE_BYTES
     return max(1024, memory // backbone.shape.token_bytes)
-
-
-def _check(n: int, first: int, sampling: Sampling) -> None:
-    faults = {
-        "n": n < 0,
-        "first": first < 0,
-        "temperature": not 0 <= sampling.temperature < float("inf"),
-        "top_p": not 0 < sampling.top_p <= 1,
-        "max_tokens": sampling.max_tokens < 1,
-        "top_logprobs": not 0 <= sampling.top_logprobs <= 20,
-        "stop": "" in sampling.stop,
-    }
-    wrong = [field for field, fault in faults.items() if fault]
-    if wrong:
-        raise EngineError(f"out of range: {', '.join(wrong)} in {sampling}, n={n}, first={first}")
