@@ -209,8 +209,8 @@ def test_puzzles_need_a_number() -> None:
 
 
 def test_unknown_problem_source() -> None:
-    recipe = config.parse_text(GOOD.replace("source: puzzles", "source: mmstar"), "mine.yaml")
-    with pytest.raises(RecipeError, match="mmstar"):
+    recipe = config.parse_text(GOOD.replace("source: puzzles", "source: nowhere"), "mine.yaml")
+    with pytest.raises(RecipeError, match="'nowhere' is neither 'puzzles', nor a public source"):
         config.load_problems(recipe)
 
 

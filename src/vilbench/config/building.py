@@ -16,12 +16,12 @@ from vilbench.collect.growth import Method
 from vilbench.collect.policy import Limits, Policy
 from vilbench.config.collecting import CollectRecipe, EvaluatorConfig
 from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngineConfig
+from vilbench.config.problems import load_problem_set
 from vilbench.config.recipe import (
     Experiment,
     JudgeConfig,
     LikelihoodConfig,
     PrmScorerConfig,
-    ProblemsConfig,
     Recipe,
     ScorerConfig,
 )
@@ -60,29 +60,6 @@ def load_problems(recipe: Experiment) -> ProblemSet:
         InputError: There are none to use.
     """
     return together([load_problem_set(one, recipe.seed) for one in recipe.problem_sets])
-
-
-def load_problem_set(problems: ProblemsConfig, run_seed: int) -> ProblemSet:
-    """One of its sets; `run_seed` draws puzzles where the set has no seed of its own.
-
-    Raises:
-        InputError: There are none to use.
-    """
-    if problems.source == "puzzles":
-        from vilbench.problems.puzzles import puzzles
-
-        if problems.limit is None:
-            raise RecipeError("puzzles have no end: give a number", field="problems.limit")
-        seed = run_seed if problems.seed is None else problems.seed
-        drawn = tuple(p.problem for p in puzzles(problems.split, problems.limit, seed))
-        return ProblemSet(problems.name, drawn)
-    if not problems.source.endswith(".jsonl"):
-        raise RecipeError(
-            f"'{problems.source}' is neither 'puzzles' nor a .jsonl file", field="problems.source"
-        )
-    from vilbench.problems.files import load_jsonl
-
-    return load_jsonl(Path(problems.source), limit=problems.limit)
 
 
 def plan(recipe: Recipe) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -24,6 +23,7 @@ from vilbench.config.engine import (
     OpenAIEngineConfig,
 )
 from vilbench.config.places import refusal
+from vilbench.config.problems import ProblemsConfig
 from vilbench.errors import RecipeError
 from vilbench.evaluate.choice import Choice
 from vilbench.evaluate.pools import Scale, ScorerPlan
@@ -41,29 +41,6 @@ _IN_MANIFEST = ("name", "seed")
 """Keys that a manifest has beside the recipe."""
 
 _OVERRIDES = "the command line"
-
-
-class ProblemsConfig(Record):
-    """Which problems: puzzles of a split, or a JSONL file.
-
-    Attributes:
-        source: "puzzles", or the path of a `.jsonl` file, relative to the current folder.
-        split: Split of the puzzles; unused for a file.
-        limit: Most problems; None takes all of a file. Puzzles have no end and need one.
-        seed: Which sequence of puzzles; the run's seed by default.
-    """
-
-    source: str
-    split: Literal["train", "dev", "test"] = "test"
-    limit: Whole | None = Field(default=None, ge=1)
-    seed: Whole | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the set for tables."""
-        if self.source == "puzzles":
-            return f"puzzles:{self.split}"
-        return Path(self.source).stem
 
 
 def _one_or_several(value: object) -> str:

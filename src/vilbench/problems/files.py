@@ -21,12 +21,12 @@ breaks a rule is set aside with an error that names file, row and field; the oth
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
 from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.images import DEFAULT_LIMITS, decode
+from vilbench.problems.loading import Loading, Place
 from vilbench.problems.rows import (
     ImageName,
     identity_of,
@@ -36,13 +36,22 @@ from vilbench.problems.rows import (
     shown,
 )
 from vilbench.problems.sets import ProblemSet
-from vilbench.types import FileSource, Image, Problem
+from vilbench.types import FileSource, Image, ImageSource, Problem
 
-_NAMED_REJECTIONS = 3
 _LONGEST_PATH = 4096
 
 
-def load_jsonl(path: Path, *, source: str | None = None, limit: int | None = None) -> ProblemSet:
+PictureReader = Callable[[Path, ImageName, list[str]], Image]
+"""The picture that a row names, of the folder of its file; takes what was converted."""
+
+
+def load_jsonl(
+    path: Path,
+    *,
+    source: str | None = None,
+    limit: int | None = None,
+    picture: PictureReader | None = None,
+) -> ProblemSet:
     """The problems of a JSONL file; every image is decoded once to know that it is sound.
 
     Args:
@@ -51,6 +60,7 @@ def load_jsonl(path: Path, *, source: str | None = None, limit: int | None = Non
             where None.
         limit: Most problems; rows after the last of them are not looked at, and a note
             says so. None takes all.
+        picture: Reads pictures; None takes `read_image`.
 
     Raises:
         InputError: The file is missing, unreadable, empty, or has no usable row.
@@ -59,8 +69,7 @@ def load_jsonl(path: Path, *, source: str | None = None, limit: int | None = Non
         lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise InputError(error.strerror or "unreadable", file=path) from error
-    name = source or path.stem
-    loading = _Loading(path, name)
+    loading, look = Loading(source or path.stem, path), picture or read_image
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -70,58 +79,19 @@ def load_jsonl(path: Path, *, source: str | None = None, limit: int | None = Non
                 f"there are {limit} problems before them"
             )
             break
-        try:
-            loading.add(number, line, torn=number == len(lines))
-        except (ProblemError, ImageError) as error:
-            loading.rejected.append(_placed(error, path, number))
-    if not loading.problems:
-        raise _nothing_usable(path, loading.rejected)
-    return ProblemSet(name, tuple(loading.problems), tuple(loading.rejected), tuple(loading.notes))
+        torn = number == len(lines)
 
+        def make(
+            notes: list[str], number: int = number, line: bytes = line, torn: bool = torn
+        ) -> Problem:
+            row = parsed(line, torn=torn)
+            identity = identity_of(row, f"{path.stem}-{number}")
+            loading.refuse_known(identity, Place(str(path), number))
+            images = tuple(look(path.parent, name, notes) for name in image_names(row))
+            return problem_of(row, identity, loading.name, images, notes)
 
-def _placed(error: ProblemError | ImageError, path: Path, row: int) -> ProblemError | ImageError:
-    return type(error)(error.message, file=path, row=row, field=error.field)
-
-
-def _nothing_usable(path: Path, rejected: Sequence[InputError]) -> InputError:
-    if not rejected:
-        return InputError("the file has no rows", file=path)
-    first = rejected[:_NAMED_REJECTIONS]
-    told = "; ".join(str(InputError(one.message, row=one.row, field=one.field)) for one in first)
-    more = len(rejected) - _NAMED_REJECTIONS
-    tail = f"; and {more} more" if more > 0 else ""
-    return InputError(f"no usable row among {len(rejected)}: {told}{tail}", file=path)
-
-
-@dataclass
-class _Loading:
-    """What has been read of one file so far."""
-
-    path: Path
-    source: str
-    problems: list[Problem] = field(default_factory=list)
-    rejected: list[ProblemError | ImageError] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    rows_by_id: dict[str, int] = field(default_factory=dict)
-
-    def add(self, number: int, line: bytes, *, torn: bool) -> None:
-        """Read one line; `torn` says that no line end follows it.
-
-        Raises:
-            ProblemError: The row breaks its schema.
-            ImageError: One of its images cannot be used.
-        """
-        row = parsed(line, torn=torn)
-        identity = identity_of(row, f"{self.path.stem}-{number}")
-        if identity in self.rows_by_id:
-            first = self.rows_by_id[identity]
-            raise ProblemError(f"{shown(identity)} is already the id of row {first}", field="id")
-        notes: list[str] = []
-        images = tuple(read_image(self.path.parent, name, notes) for name in image_names(row))
-        problem = problem_of(row, identity, self.source, images, notes)
-        self.rows_by_id[identity] = number
-        self.problems.append(problem)
-        self.notes += [f"{self.path}, row {number}: {note}" for note in notes]
+        loading.add(Place(str(path), number), make)
+    return loading.finished()
 
 
 def read_image(folder: Path, name: ImageName, notes: list[str]) -> Image:
@@ -141,13 +111,33 @@ def read_image(folder: Path, name: ImageName, notes: list[str]) -> Image:
         if path.stat().st_size > DEFAULT_LIMITS.max_bytes:
             raise ImageError(f"over the limit of {DEFAULT_LIMITS.max_bytes:,} bytes")
         data = FileSource(path).read()
-        decoded = decode(data)
     except OSError as error:
         raise ImageError(f"{shown(name.path)}: {error.strerror}", field=name.field) from error
     except ImageError as error:
         raise ImageError(f"{shown(name.path)}: {error.message}", field=name.field) from error
-    notes += [f"image {shown(name.path)}: {note}" for note in decoded.notes]
-    return Image(digest=hashlib.sha256(data).hexdigest()).bound(FileSource(path))
+    return checked_image(data, FileSource(path), name, notes)
+
+
+def checked_image(data: bytes, source: ImageSource, name: ImageName, notes: list[str]) -> Image:
+    """An image whose bytes have been decoded once.
+
+    Args:
+        data: Its encoded bytes.
+        source: Where they are found again.
+        name: What it is called in the row, in messages; a path of "" is left out.
+        notes: Takes what was converted.
+
+    Raises:
+        ImageError: They are no image; names the field.
+    """
+    try:
+        decoded = decode(data)
+    except ImageError as error:
+        told = f"{shown(name.path)}: {error.message}" if name.path else error.message
+        raise ImageError(told, field=name.field) from error
+    called = f"image {shown(name.path)}" if name.path else f"'{name.field}'"
+    notes += [f"{called}: {note}" for note in decoded.notes]
+    return Image(digest=hashlib.sha256(data).hexdigest()).bound(source)
 
 
 def _below(folder: Path, name: ImageName) -> Path:

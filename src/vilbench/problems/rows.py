@@ -19,7 +19,7 @@ from pydantic import JsonValue, ValidationError
 from vilbench.errors import ProblemError
 from vilbench.types import AnswerKind, Image, Modality, Problem
 
-_KEYS = (
+KEYS = (
     "id",
     "source",
     "question",
@@ -34,7 +34,8 @@ _KEYS = (
     "unit",
     "metadata",
 )
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SEPARATORS = re.compile(r"[\s,;/&]+")
 _LETTERS = string.ascii_uppercase
 _SHOWN = 60
 
@@ -48,13 +49,15 @@ class ImageName(NamedTuple):
     path: str
 
 
-def parsed(line: bytes, *, torn: bool, keys: Sequence[str] = _KEYS, finite: bool = True) -> Row:
+def parsed(
+    line: bytes, *, torn: bool, keys: Sequence[str] | None = KEYS, finite: bool = True
+) -> Row:
     """The row of one line, its keys known and its text sound.
 
     Args:
         line: The line, in UTF-8.
         torn: No line end follows it: where it cannot be read, the file may be cut short.
-        keys: The known keys.
+        keys: The known keys; None takes any.
         finite: Refuse NaN and infinite numbers here, where their field is not known.
     """
     cut = " (the file ends inside this row)" if torn else ""
@@ -82,7 +85,8 @@ def parsed(line: bytes, *, torn: bool, keys: Sequence[str] = _KEYS, finite: bool
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ProblemError("holds half of a surrogate pair, which is no text") from error
-    check_keys(value, keys)
+    if keys is not None:
+        check_keys(value, keys)
     return value
 
 
@@ -105,7 +109,9 @@ def problem_of(
     answer = _answer(row)
     kind = _answer_kind(row, choices, answer)
     if kind == "choice":
-        answer = _letter(answer, choices, notes)
+        answer = letter_of(answer, choices, notes)
+    elif kind == "choices":
+        answer = letters_of(answer, choices)
     elif kind == "number" and not any(character.isdigit() for character in answer):
         raise ProblemError(f"{shown(answer)} is no number", field="answer")
     try:
@@ -219,16 +225,22 @@ def _answer_kind(row: Row, choices: tuple[str, ...], answer: str) -> AnswerKind:
     if not text:
         if choices:
             return "choice"
-        return "number" if _NUMBER.fullmatch(answer.strip()) else "text"
+        return "number" if NUMBER.fullmatch(answer.strip()) else "text"
     if not _is_answer_kind(text):
         raise _not_one_of(text, get_args(AnswerKind), "answer_kind")
-    if choices and text != "choice":
+    if choices and text not in ("choice", "choices"):
         raise ProblemError("must be 'choice', since choices are given", field="answer_kind")
     return text
 
 
-def _letter(answer: str, choices: tuple[str, ...], notes: list[str]) -> str:
-    """The letter of the gold choice; without choices they stand in the question's text."""
+def letter_of(answer: str, choices: tuple[str, ...], notes: list[str]) -> str:
+    """The letter of the gold choice; without choices they stand in the question's text.
+
+    Args:
+        answer: A letter, or the text of one of the choices.
+        choices: Their texts.
+        notes: Takes which of two readings was chosen.
+    """
     stripped = answer.strip()
     letters = _LETTERS[: len(choices)] if choices else _LETTERS
     same = [letters[place] for place, choice in enumerate(choices) if choice.strip() == stripped]
@@ -247,6 +259,26 @@ def _letter(answer: str, choices: tuple[str, ...], notes: list[str]) -> str:
         return stripped.upper()
     allowed = f"the letters A to {letters[-1]}" + (" and the choices' texts" if choices else "")
     raise ProblemError(f"{shown(answer)} is not among {allowed}", field="answer")
+
+
+def letters_of(answer: str, choices: tuple[str, ...]) -> str:
+    """Several gold letters with commas between, in the order of the alphabet."""
+    letters = _LETTERS[: len(choices)] if choices else _LETTERS
+    plain = answer.strip().strip("()[]{}").upper()
+    found = [part for part in _SEPARATORS.split(plain) if part not in ("", "AND")]
+    if len(found) == 1:
+        found = list(found[0])
+    for letter in found:
+        if len(letter) != 1 or letter not in letters:
+            raise ProblemError(
+                f"{shown(answer)} is not letters of A to {letters[-1]} with commas between",
+                field="answer",
+            )
+    if not found:
+        raise ProblemError(f"{shown(answer)} names no letter", field="answer")
+    if len(set(found)) < len(found):
+        raise ProblemError(f"{shown(answer)} has a letter twice", field="answer")
+    return ",".join(sorted(found))
 
 
 def image_names(row: Row) -> tuple[ImageName, ...]:
