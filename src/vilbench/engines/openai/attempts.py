@@ -83,7 +83,11 @@ async def persistently(
         before_sleep=before_sleep,
         reraise=True,
     )
-    return await retrying(attempt)
+
+    async def once() -> Result:
+        return await attempt()
+
+    return await retrying(once)
 
 
 def _error(state: RetryCallState) -> BaseException | None:
