@@ -40,10 +40,10 @@ from vilbench.types import Generator, LikelihoodModel, Sampling, StepScorer
 
 _CLASSES: Mapping[str, str] = {
     "engine/local": "vilbench.engines.local:LocalEngine",
-    "engine/openai": "vilbench.engines.openai:OpenAIEngine",
-    "openai/images": "vilbench.engines.openai:ImagePolicy",
-    "openai/patience": "vilbench.engines.openai:Patience",
-    "openai/price": "vilbench.engines.openai:TokenPrice",
+    "engine/openai": "vilbench.engines.openai.engine:OpenAIEngine",
+    "openai/images": "vilbench.engines.openai.pictures:ImagePolicy",
+    "openai/patience": "vilbench.engines.openai.attempts:Patience",
+    "openai/price": "vilbench.engines.openai.money:TokenPrice",
     "scorer/judge": "vilbench.scorers.judge:JudgeScorer",
     "scorer/likelihood": "vilbench.scorers.likelihood:LikelihoodScorer",
     "scorer/prm": "vilbench.scorers.prm:PrmScorer",

@@ -92,6 +92,7 @@ class PatienceConfig(Record):
             that does not stream sends none before the last token is made.
         call_s: Of one attempt, all in all.
         attempts: Most attempts, the first one included.
+        first_wait_s: Most seconds before the second attempt; the bound doubles with each.
         longest_wait_s: Most seconds between two attempts; a server that asks for more is
             given up.
     """
@@ -100,6 +101,7 @@ class PatienceConfig(Record):
     first_byte_s: Number = Field(default=300.0, gt=0)
     call_s: Number = Field(default=600.0, gt=0)
     attempts: Whole = Field(default=6, ge=1, le=100)
+    first_wait_s: Number = Field(default=1.0, ge=0)
     longest_wait_s: Number = Field(default=120.0, ge=0)
 
 
