@@ -303,7 +303,7 @@ def test_options_that_are_refused(vilbench: Vilbench, recipe: Path, tmp_path: Pa
     assert "the command line, field 'seed'" in vilbench(*run, "--seed", -1, code=2).err
     assert "-n" in vilbench(*run, "-n", 0, code=2).err
     assert "'all' is no split" in vilbench(*run, "--problems", "puzzles:all", code=2).err
-    assert "mmstar" in vilbench(*run, "--problems", "mmstar", code=2).err
+    assert "prepare mmstar" in vilbench(*run, "--problems", "mmstar", code=2).err
     assert "none.jsonl: No such file" in vilbench(*run, "--problems", "none.jsonl", code=2).err
     assert "embedded:small" in vilbench(*run, "--engine", "embedded:no", code=2).err
     assert "No such option" in vilbench(*run, "--nonsense", code=2).err
@@ -444,6 +444,9 @@ def test_problems_option() -> None:
     # The limit of a recipe is one of puzzles, which have no end; a file is taken whole.
     for name in ("mine.jsonl", "a:b.jsonl", "a:dev.jsonl"):
         assert job.parse_problems(name) == {"problems.source": name, "problems.limit": None}
+    for name, split in (("mathvista:testmini", "testmini"), ("mathvista", None)):
+        told = {"problems.source": "mathvista", "problems.split": split}
+        assert job.parse_problems(name) == told
     with pytest.raises(InputError, match="nonsense"):
         job.parse_problems("puzzles:nonsense")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ import typer
 
 from vilbench.cli.collect import collect
 from vilbench.cli.export import export
+from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
+from vilbench.cli.problems import app as problems_app
 from vilbench.cli.screen import (
     FAILURES,
     say,
@@ -28,7 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-problems_app = typer.Typer(help="Problem sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(problems_app, name="problems")
 app.command()(train)
 app.command()(collect)
@@ -36,11 +38,7 @@ app.command()(export)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of sampling and of the puzzles.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Most problems.")]
 Count = Annotated[int | None, typer.Option("-n", min=1, help="Solutions per problem.")]
-Problems = Annotated[
-    str | None, typer.Option("--problems", help="SOURCE[:split]: puzzles:test, or a .jsonl file.")
-]
 Engine = Annotated[
     str | None, typer.Option("--engine", help="Model that solves: a folder, or embedded:NAME.")
 ]
@@ -64,6 +62,8 @@ def demo(
     out: Out = _DEFAULT_OUT,
     seed: Seed = None,
     limit: Limit = None,
+    draw: Draw = None,
+    sample_id: SampleIds = None,
     n: Count = None,
     scorer: Scorers = None,
     fresh: Fresh = False,
@@ -72,7 +72,8 @@ def demo(
     """The main job on the embedded world: sample, judge, select, report."""
     # Models this small are slower on two threads than on one; torch reads it when it is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    _run("embedded", out, seed, limit, n, None, None, scorer, fresh=fresh, plain=plain)
+    some = part(limit, draw, sample_id)
+    _run("embedded", out, seed, some, n, None, None, scorer, fresh=fresh, plain=plain)
 
 
 @app.command()
@@ -82,6 +83,8 @@ def run(
     out: Out,
     seed: Seed = None,
     limit: Limit = None,
+    draw: Draw = None,
+    sample_id: SampleIds = None,
     n: Count = None,
     problems: Problems = None,
     engine: Engine = None,
@@ -90,7 +93,8 @@ def run(
     plain: Plain = False,
 ) -> None:
     """All stages of a recipe."""
-    _run(recipe, out, seed, limit, n, problems, engine, scorer, fresh=fresh, plain=plain)
+    some = part(limit, draw, sample_id)
+    _run(recipe, out, seed, some, n, problems, engine, scorer, fresh=fresh, plain=plain)
 
 
 @app.command()
@@ -100,6 +104,8 @@ def sample(
     out: Out,
     seed: Seed = None,
     limit: Limit = None,
+    draw: Draw = None,
+    sample_id: SampleIds = None,
     n: Count = None,
     problems: Problems = None,
     engine: Engine = None,
@@ -108,7 +114,8 @@ def sample(
     plain: Plain = False,
 ) -> None:
     """Draw the solutions of a recipe."""
-    chosen = (recipe, out, seed, limit, n, problems, engine, scorer)
+    some = part(limit, draw, sample_id)
+    chosen = (recipe, out, seed, some, n, problems, engine, scorer)
     _run(*chosen, fresh=fresh, plain=plain, scoring=False)
 
 
@@ -145,48 +152,11 @@ def choose(folder: RunFolder) -> None:
     say(f"for the scorers of a recipe over other problems: {path}")
 
 
-@problems_app.command("list")
-@told()
-def list_problems() -> None:
-    """The problem sets that need no download."""
-    from vilbench.problems.puzzles import KINDS
-
-    for family, twin in KINDS:
-        say(f"puzzles  {family:<9} {twin}")
-    say("Splits: train, dev, test. Or name a .jsonl file of your own.")
-
-
-@problems_app.command("show")
-@told()
-def show_problems(
-    source: Annotated[str, typer.Argument(help="SOURCE[:split]")] = "puzzles:test",
-    limit: Annotated[int, typer.Option("--limit", min=1)] = 9,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    images: Annotated[Path | None, typer.Option("--images", help="Write images there.")] = None,
-) -> None:
-    """Print sample problems."""
-    from vilbench import config
-    from vilbench.cli import job
-    from vilbench.errors import InputError
-
-    recipe = config.load("embedded").changed(
-        {**job.parse_problems(source), "problems.limit": limit, "seed": seed}
-    )
-    loaded = config.load_problems(recipe)
-    try:
-        for problem in loaded.problems:
-            job.show(problem, images)
-    except OSError as error:
-        raise InputError(error.strerror or "cannot be written", file=images) from error
-    for line in (*loaded.rejected, *loaded.notes):
-        say(str(line))
-
-
 def _run(
     name: str,
     out: Path,
     seed: int | None,
-    limit: int | None,
+    some: Mapping[str, object],
     n: int | None,
     problems: str | None,
     engine: str | None,
@@ -202,8 +172,8 @@ def _run(
     from vilbench.cli import job
     from vilbench.evaluate.stages import SAMPLE, SCORE
 
-    options = {"seed": seed, "problems.limit": limit, "sample.n": n, "sample.engine.model": engine}
-    given = {key: value for key, value in options.items() if value is not None}
+    options = {"seed": seed, "sample.n": n, "sample.engine.model": engine}
+    given = {**some, **{key: value for key, value in options.items() if value is not None}}
     source = {} if problems is None else job.parse_problems(problems)
     recipe = config.load(name).changed({**source, **given})
     if scorers:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
 from vilbench.cli.screen import FAILURES, say, stoppable, told
 
 
@@ -16,18 +17,23 @@ def collect(
     recipe: Annotated[
         str, typer.Argument(help="A .yaml file, or the name of a shipped recipe that collects.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; --dry-run needs none.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed of the search and of the puzzles.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Most problems.")] = None,
-    problems: Annotated[
-        str | None,
-        typer.Option("--problems", help="SOURCE[:split]: puzzles:train, or a .jsonl file."),
-    ] = None,
+    limit: Limit = None,
+    draw: Draw = None,
+    sample_id: SampleIds = None,
+    problems: Problems = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="Model that solves: a folder, or embedded:NAME.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time."),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
     ] = False,
@@ -37,12 +43,18 @@ def collect(
     from rich.console import Console
 
     from vilbench import config
-    from vilbench.cli import job, trees
+    from vilbench.cli import forecast, job, trees
 
-    options = {"seed": seed, "problems.limit": limit, "policy.engine.model": engine}
-    given = {key: value for key, value in options.items() if value is not None}
+    options = {"seed": seed, "policy.engine.model": engine}
+    some = part(limit, draw, sample_id)
+    given = {**some, **{key: value for key, value in options.items() if value is not None}}
     source = {} if problems is None else job.parse_problems(problems)
-    changed = config.load_collecting(recipe).changed({**source, **given})
+    changed = config.load_collecting(recipe).over(source).changed(given)
+    if dry_run:
+        forecast.tell(changed)
+        return
+    if out is None:
+        raise forecast.no_folder()
     command = job.command_line(sys.argv[1:])
     with stoppable(), job.begin(changed, out, fresh=fresh, command=command) as stored:
         harvest = trees.grow(stored, changed, Console(), plain=plain)

@@ -25,6 +25,7 @@ from vilbench.evaluate.sampling import sample
 from vilbench.evaluate.scoring import score
 from vilbench.evaluate.stages import every_noted, noted
 from vilbench.images import extension
+from vilbench.problems.own import is_own
 from vilbench.problems.sets import ProblemSet
 from vilbench.report.gallery import gallery
 from vilbench.report.page import Provenance, render
@@ -254,16 +255,18 @@ def command_line(arguments: list[str]) -> str:
 
 
 def parse_problems(text: str) -> dict[str, object]:
-    """`SOURCE[:split]` as changes of a recipe, whose limit is not meant for a file.
+    """`SOURCE[:split]` as changes of a recipe, whose limit is not meant for another source.
 
     Raises:
-        InputError: The split is unknown.
+        InputError: The split of the puzzles is unknown.
     """
-    if text.endswith(".jsonl"):
+    if is_own(text):
         return {"problems.source": text, "problems.limit": None}
-    source, colon, split = text.rpartition(":")
-    if not colon:
-        return {"problems.source": text}
+    source, _, split = text.partition(":")
+    if source != "puzzles":
+        return {"problems.source": source, "problems.split": split or None}
+    if not split:
+        return {"problems.source": source}
     if split not in ("train", "dev", "test"):
         raise InputError(f"'{split}' is no split; there are train, dev, test", field="--problems")
     return {"problems.source": source, "problems.split": split}

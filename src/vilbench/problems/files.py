@@ -73,11 +73,7 @@ def load_jsonl(
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        if limit is not None and len(loading.problems) >= limit:
-            loading.notes.append(
-                f"{path}: the rows from {number} on were not looked at; "
-                f"there are {limit} problems before them"
-            )
+        if loading.enough(limit, Place(str(path), number)):
             break
         torn = number == len(lines)
 

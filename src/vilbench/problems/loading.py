@@ -56,6 +56,16 @@ class Loading:
         self.problems.append(problem)
         self.notes += [f"{place.file}, row {place.row}: {note}" for note in notes]
 
+    def enough(self, limit: int | None, place: Place) -> bool:
+        """Whether there are `limit` problems before a row; notes that it was not looked at."""
+        if limit is None or len(self.problems) < limit:
+            return False
+        self.notes.append(
+            f"{place.file}: the rows from {place.row} on were not looked at; "
+            f"there are {limit} problems before them"
+        )
+        return True
+
     def refuse_known(self, identity: str, place: Place) -> None:
         """Raises `ProblemError` for an id that another row has."""
         first = self.places.get(identity)

@@ -4,7 +4,7 @@ The columns are the keys of `files`. What a cell cannot hold by itself is spelle
 TSV `choices`, `images` and `metadata` are JSON, and every number is text, so that an answer
 is a number where it looks like one. Parquet may hold pictures as bytes, plain or as the hub's
 `Image` feature has them (`{bytes, path}`). In a folder the table is `problems.*` or
-`metadata.*`, or the only one; a column `file_name`, as image folders of the hub have it,
+`metadata.*`, or the only kind; a column `file_name`, as image folders of the hub have it,
 counts as `image`.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from vilbench.errors import InputError, ProblemError
+from vilbench.problems import prepared
 from vilbench.problems.cells import Cells, Pictures, plain
 from vilbench.problems.files import load_jsonl
 from vilbench.problems.loading import Loading, Place
@@ -54,6 +55,8 @@ def load(
         InputError: The data is missing or damaged, or has no usable row.
     """
     named = dict(columns or {})
+    if prepared.is_prepared(path):
+        return prepared.load(path, prepared.card_of(path).name, limit=limit)
     if path.suffix.lower() == ".jsonl" and not named:
         return load_jsonl(path, limit=limit)
     loading = Loading(path.stem, path)
@@ -65,11 +68,7 @@ def load(
         # Text in a picture's cell is a path in own data, also in TSV.
         pictures = Pictures(read.pictures.storage, encoded=False)
         for line in read.table.lines:
-            if limit is not None and len(loading.problems) >= limit:
-                loading.notes.append(
-                    f"{read.table.file}: the rows from {line.number} on were not looked at; "
-                    f"there are {limit} problems before them"
-                )
+            if loading.enough(limit, Place(read.table.file, line.number)):
                 return loading.finished()
             rows += 1
             make = partial(_problem, line, named, pictures, f"{path.stem}-{rows}", path.stem)

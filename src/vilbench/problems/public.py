@@ -64,36 +64,42 @@ def part_of(source: Source, name: str | None) -> tuple[str, Part]:
 
 
 def load(request: Request) -> ProblemSet:
-    """The problems of a source; every picture is decoded once.
+    """The problems of a source.
 
     What `prepared` wrote is taken where it was given as `path`, or lies where it is put by
-    default; else a copy of the public files, or the hub.
+    default; else it is `read`.
 
     Raises:
         InputError: There is no such source or split, its files are missing, damaged or lack
             a column, or no row is usable.
     """
-    source = find(request.source)
-    name, part = part_of(source, request.split)
+    name, _ = part_of(find(request.source), request.split)
     title = f"{request.source}:{name}"
     ready = request.path or prepared.default_folder(title)
     if prepared.is_prepared(ready):
         return prepared.load(ready, title, request.revision, limit=request.limit)
-    loading = Loading(title, request.path or source.repository)
+    return read(request)
+
+
+def read(request: Request) -> ProblemSet:
+    """The problems of a copy of the public files, or of the hub's; decodes each picture once.
+
+    Raises:
+        InputError: As for `load`.
+    """
+    source = find(request.source)
+    name, part = part_of(source, request.split)
+    loading = Loading(f"{request.source}:{name}", request.path or source.repository)
     rows = 0
-    for read in _reads(request, source, part):
-        _check_columns(read.table, source, request.columns)
-        for line in read.table.lines:
-            if request.limit is not None and len(loading.problems) >= request.limit:
-                loading.notes.append(
-                    f"{read.table.file}: the rows from {line.number} on were not looked at; "
-                    f"there are {request.limit} problems before them"
-                )
+    for here in _reads(request, source, part):
+        _check_columns(here.table, source, request.columns)
+        for line in here.table.lines:
+            if loading.enough(request.limit, Place(here.table.file, line.number)):
                 return loading.finished()
             rows += 1
             identity = Identity(source.title, f"{request.source}-{rows}")
-            make = partial(_problem, source, line, read.pictures, identity, request.columns)
-            loading.add(Place(read.table.file, line.number), make)
+            make = partial(_problem, source, line, here.pictures, identity, request.columns)
+            loading.add(Place(here.table.file, line.number), make)
     if part.rows not in (None, rows):
         loading.notes.append(
             f"{loading.origin}: {rows:,} rows; {source.title}, {name}, is known to have "
@@ -172,8 +178,8 @@ def reads(path: Path, patterns: Sequence[str]) -> Iterator[_Read]:
     else:
         names = (path.name,)
     for name in names:
-        read = table(held, name)
-        yield _Read(read, Pictures(held, encoded=read.encoded))
+        found = table(held, name)
+        yield _Read(found, Pictures(held, encoded=found.encoded))
 
 
 def _check_shards(names: Sequence[str], path: Path) -> None:
