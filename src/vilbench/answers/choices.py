@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 from vilbench.answers.numbers import canonical, quantities
+from vilbench.answers.spelling import spelled
 from vilbench.answers.wording import worded
 
 _ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
@@ -24,9 +25,12 @@ _NAMED = re.compile(
 )
 _IN_PARENTHESES = re.compile(r"(?<![\w)])[(\[]([A-Z])[)\]](?!\w)")
 _AFTER_VERB = re.compile(
-    r"\b(not\s)?(?:is|be|choose|pick|select|with|therefore|thus|so|hence)[,:]?\s(not\s)?[\"']?([A-Z])"
+    r"\b(not\s)?(?:is|be|choose|pick|select|with|therefore|thus|so|hence|but)[,:]?\s(not\s)?[\"']?([A-Z])"
     r"(?=[\"']?(?:[.,;:!?)]|\s*$|\s(?:because|since|as|which)\b))",
 )
+_HAN = re.compile(r"[\u3400-\u9fff]+")
+_FORMULA = re.compile(r"[\\^√π∞]")
+_VERB = re.compile(r"\b(?:is|are|equals?|be)\b|[:：]")
 
 
 def chosen(phrase: str, choices: Sequence[str]) -> str | None:
@@ -70,23 +74,53 @@ def _by_text(phrase: str, choices: Sequence[str]) -> str | None:
     texts = [worded(choice) for choice in choices]
     if said in texts:
         return ascii_uppercase[texts.index(said)]
+    formula = _by_formula(phrase, choices)
+    if formula is not None:
+        return formula
     value = _number(said)
     if value is not None:
         values = [_number(text) for text in texts]
         if value in values:
             return ascii_uppercase[values.index(value)]
-    held = [
-        index
-        for index, text in enumerate(texts)
-        if text and re.search(rf"(?<![\w.,-]){re.escape(text)}(?![\w%]|[.,]\d)", said)
-    ]
+    held = [index for index, text in enumerate(texts) if text and _holds(said, text)]
     # "12" inside of "12 cm" is not said on its own.
     longest = [
         index
         for index in held
         if not any(other != index and texts[index] in texts[other] for other in held)
     ]
-    return ascii_uppercase[longest[0]] if len(longest) == 1 else None
+    if len(longest) == 1:
+        return ascii_uppercase[longest[0]]
+    return None if longest else _by_quantity(said, texts)
+
+
+def _holds(said: str, text: str) -> bool:
+    """Whether a text says another as a word; Chinese has no spaces between words."""
+    if _HAN.fullmatch(text):
+        return text in said
+    return re.search(rf"(?<![\w.,-]){re.escape(text)}(?![\w%]|[.,]\d)", said) is not None
+
+
+def _by_formula(phrase: str, choices: Sequence[str]) -> str | None:
+    """The choice that is the phrase, or its last side, in another spelling of LaTeX."""
+    if not any(_FORMULA.search(text) for text in (phrase, *choices)):
+        return None
+    texts = [spelled(choice) for choice in choices]
+    stated = spelled(_VERB.split(phrase)[-1])
+    for said in (stated, stated.rpartition("=")[2]):
+        if texts.count(said) == 1:
+            return ascii_uppercase[texts.index(said)]
+    return None
+
+
+def _by_quantity(said: str, texts: Sequence[str]) -> str | None:
+    """The choice that is the only quantity of a phrase: "55 degrees" is "55°"."""
+    found = quantities(said)
+    if len(found) != 1 or found[0].unit is None:
+        return None
+    value = _number(said[found[0].start : found[0].end])
+    same = [index for index, text in enumerate(texts) if _number(text) == value]
+    return ascii_uppercase[same[0]] if len(same) == 1 else None
 
 
 def _number(text: str) -> str | None:

@@ -101,15 +101,9 @@ def _ratio(text: str) -> bool:
 
 
 def _unnamed(given: str, gold: str) -> tuple[str, str]:
-    """Both without the name of the function, where y and f(x) name the same."""
+    """Both without the name of the function: y, f(x) and g(x) name the same."""
     left, right = given.split("=", 1), gold.split("=", 1)
-    if (
-        len(left) == len(right) == 2
-        and _FUNCTION.match(left[0])
-        and _FUNCTION.match(right[0])
-        and (left[0] != right[0])
-        and (left[0].startswith("y") or right[0].startswith("y"))
-    ):
+    if len(left) == len(right) == 2 and _FUNCTION.match(left[0]) and _FUNCTION.match(right[0]):
         return left[1], right[1]
     if len(left) == len(right) == 2 and left[0] == right[0]:
         return left[1], right[1]

@@ -21,11 +21,12 @@ _LEAD: Final = re.compile(
     re.IGNORECASE,
 )
 _TAIL: Final = re.compile(
-    r"\s*(?:[,;]?\s(?:where|because|since|which|when|with|as|so|in|for)\s.*|\((?!\s?[-\d.\\x]).*)$",
+    r"\s*(?:[,;]?\s(?:where|because|since|which|when|with|as|so|in|for)\s.*|\s\((?=[^()]*[A-Za-z]{3}).*)$",
     re.IGNORECASE,
 )
 _NOUNS: Final = re.compile(
-    r"^(?:[A-Za-z]{2,}[,\s]+|[Aa]\s)+(?=[-\\(\[|√]?[-\\\d(]|[A-Za-z](?:\([a-z]\))?\s?[-=<>+*/^≤≥\\])"
+    r"^(?:(?!(?:sin|cos|tan|cot|log|ln|exp|pi|sqrt)\b)[A-Za-z]{2,}[,\s]+|[Aa]\s)+"
+    r"(?=[-\\(\[|√]?[-\\\d(]|[A-Za-z](?:\([a-z]\))?\s?[-=<>+*/^≤≥\\])"
 )
 _WORDS: Final = re.compile(
     r"(?<![\\A-Za-z])(?!(?:sin|cos|tan|cot|sec|csc|log|ln|exp|lim|max|min|abs|arcsin|arccos|arctan)"
@@ -61,9 +62,7 @@ def formula(phrase: str) -> str | None:
     phrase = _TAIL.sub("", phrase)
     while wordy(spelled(unitless(phrase).text)) and (lead := _LEAD.match(phrase)):
         phrase = phrase[lead.end() :]
-    if wordy(spelled(unitless(phrase).text)):
-        phrase = _NOUNS.sub("", phrase)
-    phrase = phrase.strip(" .,;:")
+    phrase = _NOUNS.sub("", phrase).strip(" .,;:")
     return phrase if phrase and not wordy(spelled(unitless(phrase).text)) else None
 
 
@@ -98,19 +97,26 @@ def wordy(text: str) -> bool:
 
 
 class Measure(NamedTuple):
-    """An expression without its unit, and the unit if it is a known one."""
+    """An expression without its unit; the unit if it is a known one, and as it is written."""
 
     text: str
-    unit: Unit | None
+    unit: Unit | None = None
+    name: str = ""
 
 
 def unitless(text: str) -> Measure:
-    r"""An expression and the unit that follows it: "16\pi cm^2"."""
+    r"""An expression and the unit that follows it: "16\pi cm^2", "16\pi square units"."""
     bare = unwrapped(text).rstrip(" .,")
     match = _UNITS.search(bare)
-    if match is None or not _is_unit(match[0]):
-        return Measure(text, None)
     # "3m" may be an expression in m, "3 m" and "3\text{ m}" are lengths.
-    if len(match[0]) == 1:
-        return Measure(text, None)
-    return Measure(bare[: match.start()], unit_of(match[0].strip()))
+    if match is None or not _is_unit(match[0]) or len(match[0]) == 1:
+        return Measure(text)
+    name = match[0].strip()
+    unit = unit_of(name)
+    return Measure(bare[: match.start()], unit, " ".join(name.split()) if unit else "")
+
+
+def written(text: str) -> str:
+    """The normal form of an expression: one spelling, and its unit if that is known."""
+    measure = unitless(text)
+    return f"{spelled(measure.text)} {measure.name}".strip()

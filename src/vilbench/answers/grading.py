@@ -10,11 +10,10 @@ from typing import Final, NamedTuple
 from vilbench.answers.chinese import spaced
 from vilbench.answers.choices import chosen, lettered
 from vilbench.answers.comparison import equal
-from vilbench.answers.formulas import formula
+from vilbench.answers.formulas import formula, written
 from vilbench.answers.kinds import kind_of
 from vilbench.answers.lists import letters, same_pair, same_values, values
-from vilbench.answers.numbers import Quantity, canonical, converted, quantities, rounded
-from vilbench.answers.spelling import spelled
+from vilbench.answers.numbers import Quantity, canonical, converted, quantities, rounded, unit_of
 from vilbench.answers.statements import (
     LONGEST,
     SENTENCE_END,
@@ -28,6 +27,8 @@ from vilbench.answers.wording import opinion, plain, worded
 from vilbench.types import AnswerKind, Problem, Verdict
 
 _REASON: Final = re.compile(r",?\s(?:because|since)\s", re.IGNORECASE)
+_THOUSANDS: Final = re.compile(r"[-+$]?\d{1,3}(?: \d{3})+(?:\.\d+)?(?: ?[A-Za-z°%]{1,12})?\.?")
+_PERCENT: Final = unit_of("%")
 _PARENTHESIS: Final = re.compile(r"\([^()]*\)")
 _SAYS: Final = re.compile(
     r"(?:^|[\s:=])(?:is|are|was|were|be|shows?|reads?|says?|points?|pointing|turns?|turning|faces?"
@@ -99,7 +100,7 @@ def normalize(answer: str, problem: Problem) -> str:
     """
     kind = _kind(problem)
     if kind == "expression":
-        return spelled(answer)
+        return written(answer)
     folded = worded(answer)
     # What folding brings to light is read too: applying this twice must change nothing.
     for form in (answer, folded):
@@ -172,8 +173,20 @@ def _quantity(phrase: str) -> Quantity | None:
 
 
 def _value(answer: str, problem: Problem) -> Fraction | None:
-    quantity = _quantity(spaced(plain(answer)[-LONGEST:]))
-    return converted(quantity, problem.unit) if quantity else None
+    quantity = _quantity(_together(spaced(plain(answer)[-LONGEST:])))
+    if quantity is None:
+        return None
+    value = converted(quantity, problem.unit)
+    if value is not None and quantity.unit == _PERCENT and problem.unit is None and value > 1:
+        gold = _quantity(plain(problem.answer))
+        if gold is not None and gold.unit is None and 0 < gold.value < 1:
+            return value / 100  # a share is asked, a percentage is said
+    return value
+
+
+def _together(phrase: str) -> str:
+    """A phrase that is one number with spaces between its thousands ("3 600 m"), without them."""
+    return phrase.replace(" ", "") if _THOUSANDS.fullmatch(phrase) else phrase
 
 
 def _close(given: str, gold: str, problem: Problem) -> bool:
@@ -214,5 +227,6 @@ def _from_phrase(phrase: str, problem: Problem, kind: AnswerKind) -> str | None:
         end = SENTENCE_END.search(_REASON.split(phrase, maxsplit=1)[0])
         return formula(phrase[: end.start()] if end else phrase)
     words = spaced(plain(_REASON.split(phrase, maxsplit=1)[0]))
+    words = _together(words)
     quantity = _quantity(SENTENCE_END.split(words, maxsplit=1)[0])
     return words[quantity.start : quantity.end] if quantity else None
