@@ -22,6 +22,9 @@ from vilbench.cli.screen import (
     told,
 )
 from vilbench.cli.train import train
+from vilbench.recipes import listed
+
+_RUN_RECIPES = listed("run")
 
 app = typer.Typer(
     name="vilbench",
@@ -30,13 +33,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog=listed("run", "collect", "train", "loop"),
 )
 app.add_typer(problems_app, name="problems")
-app.command()(train)
-app.command()(collect)
+app.command(epilog=listed("train"))(train)
+app.command(epilog=listed("collect"))(collect)
 app.command()(export)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time.")
+]
+OutUnlessDry = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Run folder; --dry-run needs none.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of sampling and of the puzzles.")]
 Count = Annotated[int | None, typer.Option("-n", min=1, help="Solutions per problem.")]
 Engine = Annotated[
@@ -76,11 +86,11 @@ def demo(
     _run("embedded", out, seed, some, n, None, None, scorer, fresh=fresh, plain=plain)
 
 
-@app.command()
+@app.command(epilog=_RUN_RECIPES)
 @told()
 def run(
     recipe: RecipeName,
-    out: Out,
+    out: OutUnlessDry = None,
     seed: Seed = None,
     limit: Limit = None,
     draw: Draw = None,
@@ -89,19 +99,21 @@ def run(
     problems: Problems = None,
     engine: Engine = None,
     scorer: Scorers = None,
+    dry_run: DryRun = False,
     fresh: Fresh = False,
     plain: Plain = False,
 ) -> None:
     """All stages of a recipe."""
     some = part(limit, draw, sample_id)
-    _run(recipe, out, seed, some, n, problems, engine, scorer, fresh=fresh, plain=plain)
+    chosen = (recipe, out, seed, some, n, problems, engine, scorer)
+    _run(*chosen, fresh=fresh, plain=plain, dry_run=dry_run)
 
 
-@app.command()
+@app.command(epilog=_RUN_RECIPES)
 @told()
 def sample(
     recipe: RecipeName,
-    out: Out,
+    out: OutUnlessDry = None,
     seed: Seed = None,
     limit: Limit = None,
     draw: Draw = None,
@@ -110,13 +122,14 @@ def sample(
     problems: Problems = None,
     engine: Engine = None,
     scorer: Scorers = None,
+    dry_run: DryRun = False,
     fresh: Fresh = False,
     plain: Plain = False,
 ) -> None:
     """Draw the solutions of a recipe."""
     some = part(limit, draw, sample_id)
     chosen = (recipe, out, seed, some, n, problems, engine, scorer)
-    _run(*chosen, fresh=fresh, plain=plain, scoring=False)
+    _run(*chosen, fresh=fresh, plain=plain, scoring=False, dry_run=dry_run)
 
 
 @app.command()
@@ -154,7 +167,7 @@ def choose(folder: RunFolder) -> None:
 
 def _run(
     name: str,
-    out: Path,
+    out: Path | None,
     seed: int | None,
     some: Mapping[str, object],
     n: int | None,
@@ -165,19 +178,25 @@ def _run(
     fresh: bool,
     plain: bool,
     scoring: bool = True,
+    dry_run: bool = False,
 ) -> None:
     from rich.console import Console
 
     from vilbench import config
-    from vilbench.cli import job
+    from vilbench.cli import forecast, job
     from vilbench.evaluate.stages import SAMPLE, SCORE
 
     options = {"seed": seed, "sample.n": n, "sample.engine.model": engine}
     given = {**some, **{key: value for key, value in options.items() if value is not None}}
     source = {} if problems is None else job.parse_problems(problems)
-    recipe = config.load(name).changed({**source, **given})
+    recipe = config.load(name).over(source).changed(given)
     if scorers:
         recipe = recipe.only(scorers)
+    if dry_run:
+        forecast.tell(recipe if scoring else recipe.only([]))
+        return
+    if out is None:
+        raise forecast.no_folder()
     console = Console()
     command = job.command_line(sys.argv[1:])
     with stoppable(), job.begin(recipe, out, fresh=fresh, command=command) as stored:

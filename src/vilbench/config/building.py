@@ -107,7 +107,7 @@ def build_method(recipe: CollectRecipe) -> BuiltMethod:
     engines = _Engines()
     scoring = recipe.evaluator.scorer
     scorer = None if scoring is None else _any_scorer(scoring, engines)
-    method = method_of(recipe, engines[recipe.policy.engine], scorer, _bound(recipe.search))
+    method = method_of(recipe, engines[recipe.policy.engine], scorer, bound(recipe.search))
     width, total = Width(**recipe.width.model_dump()), Budget(**recipe.total.model_dump())
     return BuiltMethod(method, width, total, tuple(engines.values()))
 
@@ -142,10 +142,14 @@ def method_of(
     )
 
 
-def _bound(
+def bound(
     search: RestMcts | Rollouts | Omega | Again,
 ) -> RestMcts | Rollouts | Omega | Again:
-    """A search with the trees at hand that it continues, where it does."""
+    """A search with the trees at hand that it continues, where it does.
+
+    Raises:
+        RunError: The run that holds them is not there, or holds none.
+    """
     if not isinstance(search, Again):
         return search
     folder = Path(search.of)

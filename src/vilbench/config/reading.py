@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -13,9 +14,13 @@ from vilbench.config.collecting import CollectRecipe
 from vilbench.config.places import refusal
 from vilbench.config.recipe import Recipe
 from vilbench.errors import RecipeError
+from vilbench.recipes import SUFFIXES, shipped
 from vilbench.training.recipe import TrainRecipe
 
-_SUFFIXES = (".yaml", ".yml")
+_OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {"run": "sample", "collect": "policy", "loop": "collect", "train": "data"}
+)
+"""A key that recipes of a command have, and those of commands behind it have not."""
 
 
 class Source(NamedTuple):
@@ -47,8 +52,9 @@ def load(recipe: str) -> Recipe:
 
 def load_training(recipe: str) -> TrainRecipe:
     """A recipe of a training, found and refused as by `load`."""
-    source = find(recipe, "training")
+    source = find(recipe, "train")
     document = read_yaml(*source)
+    _check_command("train", document, source.file)
     return parse_training(document.data, source.file, document.node)
 
 
@@ -56,32 +62,33 @@ def load_collecting(recipe: str) -> CollectRecipe:
     """A recipe that collects step values, found and refused as by `load`."""
     source = find(recipe, "collect")
     document = read_yaml(*source)
+    _check_command("collect", document, source.file)
     return parse_collecting(document.data, source.file, document.node)
 
 
-def find(recipe: str, room: str = ".") -> Source:
+def find(recipe: str, command: str = "run") -> Source:
     """The text of a YAML file, or of a shipped recipe by its bare name.
 
     Args:
         recipe: The file or the name.
-        room: Folder among the shipped recipes.
+        command: Whose recipes are looked through.
 
     Raises:
         RecipeError: There is none.
     """
     path = Path(recipe)
-    if path.suffix not in _SUFFIXES:
-        shipped = {
-            Path(item.name).stem: item
-            for item in files("vilbench.recipes").joinpath(room).iterdir()
-            if item.name.endswith(_SUFFIXES)
-        }
-        if recipe not in shipped:
-            raise RecipeError(
-                f"no recipe '{recipe}' is shipped; there are {', '.join(sorted(shipped))}, "
-                "or name a .yaml file"
-            )
-        return Source(shipped[recipe].read_text(encoding="utf-8"), shipped[recipe].name)
+    if path.suffix not in SUFFIXES:
+        known = shipped()
+        for one in known:
+            if (one.name, one.command) == (recipe, command):
+                return Source(one.file.read_text(encoding="utf-8"), one.file.name)
+        others = [one.command for one in known if one.name == recipe]
+        if others:
+            raise RecipeError(f"'{recipe}' is a recipe for 'vilbench {others[0]} {recipe}'")
+        names = ", ".join(sorted(one.name for one in known if one.command == command))
+        raise RecipeError(
+            f"no recipe '{recipe}' is shipped; there are {names}, or name a .yaml file"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -98,6 +105,7 @@ def parse_text(text: str, file: str) -> Recipe:
         RecipeError: It is no YAML, gives a key twice, or is no recipe.
     """
     document = read_yaml(text, file)
+    _check_command("run", document, file)
     return parse(document.data, file, document.node)
 
 
@@ -166,6 +174,20 @@ def parse_collecting(
         return CollectRecipe.model_validate(data)
     except ValidationError as error:
         raise refusal(error, file, node) from error
+
+
+def _check_command(command: str, document: Document, file: str) -> None:
+    """Refuses a recipe that is plainly one of another command.
+
+    Raises:
+        RecipeError: It is; the message names the command.
+    """
+    keys = document.data if isinstance(document.data, dict) else {}
+    if _OWN_KEYS[command] in keys:
+        return
+    for other, key in _OWN_KEYS.items():
+        if key in keys:
+            raise RecipeError(f"is a recipe for 'vilbench {other}'", file=file)
 
 
 def _refuse_repeated_keys(root: yaml.Node, file: str) -> None:

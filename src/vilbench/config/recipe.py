@@ -22,8 +22,9 @@ from vilbench.config.engine import (
     LocalEngineConfig,
     OpenAIEngineConfig,
 )
+from vilbench.config.expecting import ExpectConfig
 from vilbench.config.places import refusal
-from vilbench.config.problems import ProblemsConfig
+from vilbench.config.problems import PUZZLES, ProblemsConfig
 from vilbench.errors import RecipeError
 from vilbench.evaluate.choice import Choice
 from vilbench.evaluate.pools import Scale, ScorerPlan
@@ -34,6 +35,7 @@ from vilbench.types import Granularity, Number, Record, Whole
 _NO_EFFECT = (
     *("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main"),
     *("base_url", "api_key_env", "price", "budget_usd", "max_n", "answers_as", "patience"),
+    "expect",
 )
 """Keys that change neither a solution nor a score: a run may go on with others."""
 
@@ -178,6 +180,7 @@ class Experiment(Record):
         problems: Which problems; a list of several sets makes one run over all of them, whose
             tables tell them apart by source.
         max_failures: Share of units that may fail before the exit code says so.
+        expect: What a forecast assumes.
     """
 
     name: str = Field(min_length=1)
@@ -188,6 +191,7 @@ class Experiment(Record):
         Discriminator(_one_or_several),
     ]
     max_failures: Number = Field(default=0.0, ge=0, le=1)
+    expect: ExpectConfig = ExpectConfig()
 
     def models(self) -> tuple[str, ...]:
         """Models of folders that it names, each once."""
@@ -199,6 +203,29 @@ class Experiment(Record):
         return {
             key: _effective(data[key]) for key in data if key not in (*_NO_EFFECT, *_IN_MANIFEST)
         }
+
+    def over(self, changes: Mapping[str, object]) -> Self:
+        """The recipe over other problems, as `--problems` names them; all of it for no changes.
+
+        The set of that source is taken as the recipe has it; to a source that is none of them
+        the first lends its seed, and to puzzles, which have no end, its limit.
+
+        Args:
+            changes: As `changed` takes them, `problems.source` among them.
+        """
+        if not changes:
+            return self
+        source = changes["problems.source"]
+        split = changes.get("problems.split")
+        alike = [one for one in self.problem_sets if one.source == source]
+        alike = [one for one in alike if split in (None, one.split)] or alike
+        if alike:
+            given = {key: value for key, value in changes.items() if value is not None}
+            return self.model_copy(update={"problems": alike[0]}).changed(given)
+        first = self.problem_sets[0]
+        limit = first.limit if source == PUZZLES else None
+        lent = ProblemsConfig(source=str(source), limit=limit, seed=first.seed)
+        return self.model_copy(update={"problems": lent}).changed(changes)
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """The recipe with some values replaced, by dotted path, as the command line has it.

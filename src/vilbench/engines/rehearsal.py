@@ -183,8 +183,11 @@ class Rehearsal:
         text = joint.join(steps) + f"\nAnswer: {_answer(solving, prompt, stream)}"
         for stop in sampling.stop:
             text = text.split(stop, 1)[0]
-        written = min(math.ceil(self.lengths.of_text(text)), sampling.max_tokens)
-        return Completion(text, "stop", Usage(completion_tokens=written))
+        written = math.ceil(self.lengths.of_text(text))
+        if written <= sampling.max_tokens:
+            return Completion(text, "stop", Usage(completion_tokens=written))
+        kept = text[: round(sampling.max_tokens * self.lengths.bytes_per_token)]
+        return Completion(kept, "length", Usage(completion_tokens=sampling.max_tokens))
 
     def _words(self, stream: str, tokens: int) -> str:
         """About so many tokens of text that is the stream's own."""
@@ -203,3 +206,52 @@ def _answer(solving: Solving, prompt: Prompt, stream: str) -> str:
     if problem.answer_kind == "choice":
         return "B" if problem.answer == "A" else "A"
     return "-9876543"
+
+
+@dataclass(frozen=True)
+class ReadScores:
+    """Values of candidates that were counted and not scored."""
+
+    values: tuple[tuple[float | None, ...], ...]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RehearsedScoring:
+    """The scoring of a reward model that only counts, by its way of sharing prefixes.
+
+    Attributes:
+        model: Takes the count.
+        way: "per-prefix", "per-candidate", "shared" or "tree".
+    """
+
+    model: Rehearsal
+    way: str = "tree"
+
+    def score(
+        self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]
+    ) -> ReadScores:
+        """Counts the tokens that the real model would compute; see `scorers.prm.Scoring`."""
+        prompt = Prompt(tuple(parts))
+        lengths = [[self.model.lengths.of_text(step) + 1 for step in one] for one in candidates]
+        whole = [sum(one) for one in lengths]
+        before = self.model.of_prompt(prompt)
+        if self.way == "tree":
+            nodes = {
+                tuple(one[: place + 1]): some[place]
+                for one, some in zip(candidates, lengths, strict=True)
+                for place in range(len(one))
+            }
+            read = sum(nodes.values())
+        elif self.way == "shared":
+            read = sum(whole)
+        elif self.way == "per-candidate":
+            read = sum(whole) + before * (len(candidates) - 1)
+        else:
+            prefixes = [sum(one[: place + 1]) for one in lengths for place in range(len(one))]
+            read = sum(prefixes) + before * (len(prefixes) - 1)
+        self.model.read(prompt, [read / max(len(candidates), 1)] * len(candidates))
+        return ReadScores(
+            tuple((0.5,) * len(one) for one in candidates),
+            tuple(round(before + length) for length in whole),
+        )
