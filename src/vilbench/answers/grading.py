@@ -27,12 +27,11 @@ from vilbench.answers.wording import opinion, plain, worded
 from vilbench.types import AnswerKind, Problem, Verdict
 
 _REASON: Final = re.compile(r",?\s(?:because|since)\s", re.IGNORECASE)
-_THOUSANDS: Final = re.compile(r"[-+$]?\d{1,3}(?: \d{3})+(?:\.\d+)?(?: ?[A-Za-z°%]{1,12})?\.?")
 _PERCENT: Final = unit_of("%")
 _PARENTHESIS: Final = re.compile(r"\([^()]*\)")
 _SAYS: Final = re.compile(
-    r"(?:^|[\s:=])(?:is|are|was|were|be|shows?|reads?|says?|points?|pointing|turns?|turning|faces?"
-    r"|facing|seems?|appears?|looks?|located|has|have|called|to|on|in|at|towards?|an?|the)$|[:=]$"
+    r"\S\s(?:is|are|was|were|be|shows?|reads?|says?|points?|pointing|turns?|turning|faces?"
+    r"|facing|seems?|appears?|looks?|located|has|have|called|to|on|in|at|towards?|an?|the)$"
 )
 _DENIES: Final = re.compile(
     r"\b(?:not|no|never|neither|nor|cannot|or|than|except|without)\b|n['’]t\b"
@@ -173,7 +172,7 @@ def _quantity(phrase: str) -> Quantity | None:
 
 
 def _value(answer: str, problem: Problem) -> Fraction | None:
-    quantity = _quantity(_together(spaced(plain(answer)[-LONGEST:])))
+    quantity = _quantity(spaced(plain(answer)[-LONGEST:]))
     if quantity is None:
         return None
     value = converted(quantity, problem.unit)
@@ -182,11 +181,6 @@ def _value(answer: str, problem: Problem) -> Fraction | None:
         if gold is not None and gold.unit is None and 0 < gold.value < 1:
             return value / 100  # a share is asked, a percentage is said
     return value
-
-
-def _together(phrase: str) -> str:
-    """A phrase that is one number with spaces between its thousands ("3 600 m"), without them."""
-    return phrase.replace(" ", "") if _THOUSANDS.fullmatch(phrase) else phrase
 
 
 def _close(given: str, gold: str, problem: Problem) -> bool:
@@ -227,6 +221,5 @@ def _from_phrase(phrase: str, problem: Problem, kind: AnswerKind) -> str | None:
         end = SENTENCE_END.search(_REASON.split(phrase, maxsplit=1)[0])
         return formula(phrase[: end.start()] if end else phrase)
     words = spaced(plain(_REASON.split(phrase, maxsplit=1)[0]))
-    words = _together(words)
     quantity = _quantity(SENTENCE_END.split(words, maxsplit=1)[0])
     return words[quantity.start : quantity.end] if quantity else None

@@ -7,6 +7,7 @@ import unicodedata
 
 _SUPERSCRIPT = re.compile(r"[⁻⁺]?[⁰¹²³⁴-⁹]+")
 _MIXED = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
+_THOUSANDS = re.compile(r"(?<=\d)(?:\\,|[\u2009\u202f])(?=\d{3}(?!\d))")
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|normal)?|math(?:rm|bf|it|sf)|mbox|boxed|fbox|operatorname|emph)\s?"
     r"\{([^{}]*)\}"
@@ -47,7 +48,7 @@ def plain(text: str) -> str:
     `\boxed{}` and `\text{}` leave their content, a `\frac` of plain integers becomes "a/b",
     degrees become "°". What is not understood stays as it is.
     """
-    text = _MIXED.sub(" ", text)
+    text = _THOUSANDS.sub("", _MIXED.sub(" ", text))
     text = _SUPERSCRIPT.sub(lambda match: f"^{match[0]}", text)
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/").replace("−", "-")
     text = _INVISIBLE.sub("", text)
