@@ -102,7 +102,7 @@ class OpenAIEngine:
         self._max_n = max_n
         self._answers_as = tuple(answers_as)
         self._counts = Counts()
-        self._broken: EngineError | None = None
+        self._ended = ""
 
     @property
     def name(self) -> str:
@@ -160,7 +160,7 @@ class OpenAIEngine:
         except InputError as error:
             raise EngineError(str(error)) from error
         found: list[Completion] = []
-        error: EngineError | None = None
+        failure: EngineError | None = None
         most = self._max_n
         for round_number in range(self._patience.attempts + 1):
             start = messages.first_seed(seed, first, round_number)
@@ -173,21 +173,21 @@ class OpenAIEngine:
             answers = await self._ask_all(prompt, pictures, sampling, shares)
             for share, answer in zip(shares, answers, strict=True):
                 if isinstance(answer, EngineError):
-                    error = error or answer
+                    failure = failure or answer
                     continue
                 found += answer.completions
                 if answer.offered < share.n:
                     most = self._learn(answer.offered)
-            if error is not None or len(found) == n:
+            if failure is not None or len(found) == n:
                 break
-        if not found and error is not None:
-            raise error
+        if not found and failure is not None:
+            raise failure
         self._counts.samples += len(found)
         return found
 
     async def aclose(self) -> None:
         """Closes the connections; requests that are not done fail."""
-        self._broken = EngineError("the engine is closed")
+        self._ended = self._ended or "the engine is closed"
         await self._client.close()
 
     async def __aenter__(self) -> Self:
@@ -260,8 +260,8 @@ class OpenAIEngine:
         aside = 0.0
         spent: Usage | None = Usage()
         try:
-            if self._broken is not None:
-                raise self._broken
+            if self._ended:
+                raise EngineError(self._ended)
             aside = await self._purse.put_aside(most)
             spent = None  # what is not answered to the end may have to be paid
             self._counts.requests += 1
@@ -301,11 +301,10 @@ class OpenAIEngine:
         A fault that every request would meet ends the engine.
         """
         fault = fault_of(error)
-        ends = isinstance(error, BudgetSpentError) or (fault is not None and fault.fatal)
-        if ends and self._broken is None:
-            self._broken = fault or EngineError(str(error))
         if fault is not None and self._key and self._key in str(fault):
             fault.args = (str(fault).replace(self._key, "[key]"),)
+        if isinstance(error, BudgetSpentError) or (fault is not None and fault.fatal):
+            self._ended = self._ended or str(fault or error)
         return fault
 
     def _check_model(self, answer: Answer) -> None:

@@ -113,10 +113,10 @@ def _parsed(data: bytes, kind: str) -> dict[str, Any]:
         raise unreadable(f"the answer is no JSON, or was cut: {told}", "broken-json") from error
     if not isinstance(said, dict):
         raise unreadable("the answer is no JSON object", "broken-json")
-    error = said.get("error")
-    if error:
-        code = error.get("code") if isinstance(error, Mapping) else None
-        raise status_fault(code if isinstance(code, int) else 200, {}, error)
+    told_error = said.get("error")
+    if told_error:
+        code = told_error.get("code") if isinstance(told_error, Mapping) else None
+        raise status_fault(code if isinstance(code, int) else 200, {}, told_error)
     return said
 
 
