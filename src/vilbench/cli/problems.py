@@ -70,8 +70,9 @@ def list_problems() -> None:
             for part, one in found.parts.items()
             if not one.closed
         ]
-        say(f"  splits: {', '.join(parts)}; hub: {found.repository}; licence: {found.license}")
+        say(f"  splits: {', '.join(parts)}; hub: {found.repository}")
     say("Own data: a .jsonl, .csv, .tsv, .parquet, .json or .zip file, or a folder.")
+    say("Steps with labels: VisualProcessBench, by vilbench.problems.stepwise.")
     say("For training alone: ViLReward-73K and VisualPRM400K, by 'kind' in a recipe of 'train'.")
 
 

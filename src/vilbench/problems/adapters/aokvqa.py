@@ -36,5 +36,4 @@ SOURCE = Source(
     columns=("question_id", "image", "question", "choices", "correct_choice_idx"),
     read=read,
     about="training: questions about photographs that need knowledge of the world",
-    license="Apache-2.0",
 )

@@ -39,5 +39,4 @@ SOURCE = Source(
     columns=("question", "image", "label"),
     read=read,
     about="training: counting in drawn scenes after adding and taking away",
-    license="CC BY 4.0",
 )

@@ -69,5 +69,4 @@ SOURCE = Source(
     columns=("image", "conversations"),
     read=read,
     about="training: plane geometry with choices, as conversations",
-    license="not stated",
 )

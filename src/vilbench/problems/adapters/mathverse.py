@@ -102,5 +102,4 @@ SOURCE = Source(
     columns=("sample_index|index", "problem_version", "question", "answer", "question_type"),
     read=read,
     about="geometry and functions in six versions, from text alone to picture alone",
-    license="MIT",
 )

@@ -114,5 +114,4 @@ SOURCE = Source(
     columns=("pid|index", "question", "decoded_image|image|image_path", "answer", "question_type"),
     read=read,
     about="mathematics in figures, charts and diagrams; choices, numbers, lists, words",
-    license="CC BY-SA 4.0, for testing alone",
 )

@@ -51,5 +51,4 @@ SOURCE = Source(
     columns=("text_en", "choices", "answer_index", "image_text_lite|image_vision_dominant"),
     read=read,
     about="training: drawn geometry problems in versions, with choices",
-    license="not stated",
 )

@@ -95,5 +95,4 @@ SOURCE = Source(
     columns=("id|index", "answer", "options|A", "image|image_1|image_path"),
     read=read,
     about="college questions of 30 subjects; 10 or 4 choices, or all in the picture",
-    license="Apache-2.0",
 )

@@ -45,5 +45,4 @@ SOURCE = Source(
     columns=("index", "question", "image|image_path", "answer"),
     read=read,
     about="perception and reasoning that need the picture, 4 choices",
-    license="not stated",
 )

@@ -51,5 +51,4 @@ SOURCE = Source(
     columns=("image|image_path", "question", "answer"),
     read=read,
     about="photographs of the real world; letters, words and numbers",
-    license="CC BY-ND 4.0",
 )

@@ -41,5 +41,4 @@ SOURCE = Source(
     columns=("question", "choices", "answer"),
     read=read,
     about="training: school science with choices, some with a picture",
-    license="CC BY-NC-SA 4.0",
 )

@@ -57,7 +57,6 @@ class Source:
             must be there.
         read: The problem of a row.
         about: What it is, in a line.
-        license: Its licence, as its authors name it.
     """
 
     title: str
@@ -66,7 +65,6 @@ class Source:
     columns: tuple[str, ...]
     read: Callable[[Cells, Identity], Problem] = field(repr=False)
     about: str
-    license: str
     revision: str | None = None
 
 

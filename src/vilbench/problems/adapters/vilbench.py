@@ -99,5 +99,4 @@ SOURCE = Source(
     columns=("|".join(NAMES["question"]), "|".join(NAMES["answer"])),
     read=read,
     about="600 questions of the five benchmarks on which process rewards are preferred",
-    license="not stated",
 )

@@ -1,0 +1,405 @@
+"""What is wrong with a copy of a public source is told by file, row and field."""
+
+from __future__ import annotations
+
+import json
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import source_data as data
+
+from vilbench.errors import ImageError, InputError, ProblemError
+from vilbench.problems.adapters import source
+from vilbench.problems.public import Request, load
+from vilbench.problems.sets import ProblemSet
+
+
+@pytest.fixture(autouse=True)
+def _nothing_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VILBENCH_DATA", str(tmp_path / "prepared"))
+
+
+ROWS: dict[str, tuple[data.Rows, str]] = {
+    "mmstar": (data.MMSTAR_TSV[:1], "MMStar.tsv"),
+    "mmmu-pro": (data.MMMU_TSV, "MMMU_Pro_10c.tsv"),
+    "mathvista": (data.MATHVISTA_TSV[:1], "MathVista_MINI.tsv"),
+}
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """JSON lines, whose pictures are files beside them."""
+    for number, one in enumerate(data.PICTURES):
+        (path.parent / f"{number}.png").write_bytes(one)
+    return data.json_lines(path, rows)
+
+
+def plain(row: Any, **changes: Any) -> dict[str, Any]:
+    """A row with its pictures as paths."""
+    paths = {
+        feature["bytes"]: f"{k}.png" for k, feature in enumerate(map(data.feature, data.PICTURES))
+    }
+    found = {
+        key: paths.get(value["bytes"]) if isinstance(value, dict) and "bytes" in value else value
+        for key, value in row.items()
+    }
+    return {**found, **changes}
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "mmstar": plain(data.MMSTAR[0]),
+    "mmmu-pro": plain(data.MMMU_STANDARD[0]),
+    "mathvista": plain(data.MATHVISTA[0]),
+    "mathverse": plain(data.MATHVERSE[0]),
+    "realworldqa": plain(data.REALWORLDQA[0]),
+    "vilbench": plain(data.VILBENCH[0]),
+    "a-okvqa": plain(data.A_OKVQA[0]),
+    "scienceqa": plain(data.SCIENCEQA[1]),
+    "clevr-math": plain(data.CLEVR_MATH[0]),
+    "mavis-geometry": plain(data.MAVIS[0]),
+    "geoqa170k": {**data.GEO170K[0], "image": "0.png"},
+}
+_IDS = {
+    "mmstar": "index",
+    "mmmu-pro": "id",
+    "mathvista": "pid",
+    "mathverse": "sample_index",
+    "vilbench": "id",
+    "a-okvqa": "question_id",
+    "mavis-geometry": "id",
+}
+
+CASES: list[tuple[str, dict[str, Any], str, str]] = [
+    ("mmstar", {"answer": "E"}, "answer", "not among the letters A to D"),
+    ("mmstar", {"answer": None}, "answer", "missing"),
+    ("mmstar", {"question": 5}, "question", "must be text, not a number"),
+    ("mmstar", {"image": "none.png"}, "image", "no such file"),
+    ("mmstar", {"image": "../0.png"}, "image", "leads out"),
+    ("mmstar", {"image": 3}, "image", "must be a picture, not a number"),
+    ("mmstar", {"image": {"bytes": None, "path": None}}, "image", "must be a picture, not null"),
+    ("mmstar", {"index": None}, "index", "missing"),
+    ("mmstar", {"index": True}, "index", "text or a number"),
+    ("mmmu-pro", {"options": "A or B"}, "options", "spells no list"),
+    ("mmmu-pro", {"options": "{'A': 1}"}, "options", "not a list"),
+    ("mmmu-pro", {"options": 4}, "options", "must be a list, not a number"),
+    ("mmmu-pro", {"options": "['only']"}, "options", "1 choices"),
+    ("mmmu-pro", {"options": "__import__('os').system('true')"}, "options", "spells no list"),
+    ("mmmu-pro", {"options": "[" * 50_000}, "options", "spells no list"),
+    ("mmmu-pro", {"options": "['a', None]"}, "options[1]", "must be text or a number, not null"),
+    ("mmmu-pro", {"options": "['a', ' ']"}, "options[1]", "empty"),
+    ("mmmu-pro", {"answer": "K"}, "answer", "not among the letters A to J"),
+    ("mmmu-pro", {"image_2": None}, "image_2", "image_3 is not"),
+    ("mmmu-pro", {"image_3": None}, "image_3", "'<image 3>' stands in the text"),
+    ("mathvista", {"choices": "97 or 102"}, "choices", "spells no list"),
+    ("mathvista", {"answer": "98"}, "answer", "text of 0 of the choices"),
+    ("mathvista", {"choices": ["102°", "102°"]}, "answer", "text of 2 of the choices"),
+    ("mathvista", {"choices": {"A": "97"}}, "choices", "must be a list, not an object"),
+    ("mathvista", {"question_type": "essay"}, "question_type", "none of multi_choice"),
+    ("mathvista", {"precision": "two"}, "precision", "whole number from 0"),
+    ("mathvista", {"precision": -1}, "precision", "whole number from 0, not -1"),
+    ("mathvista", {"metadata": "none"}, "metadata", "spells no list or object"),
+    (
+        "mathvista",
+        {"question_type": "free_form", "answer_type": "integer", "answer": "many"},
+        "answer",
+        "no number",
+    ),
+    (
+        "mathvista",
+        {"question_type": "free_form", "answer_type": "list", "answer": "1 and 2"},
+        "answer",
+        "spells no list",
+    ),
+    ("mathverse", {"problem_version": "Text"}, "problem_version", "none of Text Only"),
+    ("mathverse", {"answer": "E"}, "answer", "not among the letters A to D"),
+    ("mathverse", {"image": None}, "image", "though the version is Text Dominant"),
+    ("mathverse", {"question": None}, "question", "missing"),
+    ("realworldqa", {"answer": "D"}, "answer", "not among the letters A to C"),
+    ("realworldqa", {"question": ["q"]}, "question", "must be text, not a list"),
+    ("vilbench", {"question": None}, "question", "none of question, query"),
+    ("vilbench", {"answer": None}, "answer", "the row has id, dataset"),
+    ("vilbench", {"options": "nothing"}, "options", "spells no list"),
+    ("a-okvqa", {"correct_choice_idx": 4}, "correct_choice_idx", "not among the 4 choices"),
+    ("a-okvqa", {"correct_choice_idx": None}, "correct_choice_idx", "missing"),
+    ("scienceqa", {"answer": 1.5}, "answer", "whole number"),
+    ("scienceqa", {"choices": "a"}, "choices", "spells no list"),
+    ("clevr-math", {"label": None}, "label", "missing"),
+    ("mavis-geometry", {"text_en": "q"}, "text_en", "spells no list or object"),
+    ("mavis-geometry", {"image_text_lite": None, "image_vision_dominant": None}, "text_en", "no"),
+    ("geoqa170k", {"conversations": []}, "conversations", "must be a list, not null"),
+    ("geoqa170k", {"conversations": [1]}, "conversations", "1 turns"),
+    ("geoqa170k", {"conversations": [{"from": "gpt"}] * 2}, "conversations[0]", "turn of 'human'"),
+    (
+        "geoqa170k",
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "B"}]},
+        "conversations[1].value",
+        "no 'Answer:'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "field", "says"), CASES)
+def test_a_row_that_cannot_be_used(
+    tmp_path: Path, name: str, change: dict[str, Any], field: str, says: str
+) -> None:
+    good = GOOD[name]
+    bad = {**good, **({_IDS[name]: "other"} if name in _IDS else {}), **change}
+    path = written(tmp_path / "rows.jsonl", [good, bad])
+    found = load(Request(name, path=path))
+    assert len(found.problems) == 1
+    (error,) = found.rejected
+    assert (error.file, error.row, error.field) == (str(path), 2, field)
+    assert says in error.message
+    assert len(error.message) < 400
+
+
+@pytest.mark.parametrize("name", sorted(_IDS))
+def test_an_id_that_is_taken(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / "rows.jsonl", [GOOD[name]] * 2)
+    (error,) = load(Request(name, path=path)).rejected
+    assert (error.row, error.field) == (2, "id")
+    assert "already the id of row 1" in error.message
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_column_that_is_missing(tmp_path: Path, name: str) -> None:
+    for needed in source(name).columns:
+        names = needed.split("|")
+        row = {key: str(value) for key, value in GOOD[name].items() if key not in names}
+        path = data.tsv(tmp_path / "rows.tsv", [row])
+        with pytest.raises(InputError, match="the column is missing; there are") as caught:
+            load(Request(name, path=path))
+        assert caught.value.field == needed.replace("|", " or ")
+
+
+def test_a_parquet_column_of_another_type(tmp_path: Path) -> None:
+    rows = [{**data.MMSTAR[0], "question": 5}]
+    path = data.parquet(tmp_path / "mmstar.parquet", rows)
+    with pytest.raises(InputError, match="no usable row among 1: row 1, field 'question': must be"):
+        load(Request("mmstar", path=path))
+
+
+def test_parquet_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "mmstar.parquet"
+    path.write_bytes(b"PAR1 but not really")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        load(Request("mmstar", path=path))
+
+
+def test_parquet_that_is_damaged_inside(tmp_path: Path) -> None:
+    rows = [{**data.MMSTAR[0], "index": number} for number in range(40)]
+    path = data.parquet(tmp_path / "mmstar.parquet", rows)
+    whole = bytearray(path.read_bytes())
+    # Behind the magic number: the first pages, which the footer knows nothing of.
+    whole[4:600] = b"\xff" * 596
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"is damaged|cannot be read|no usable row"):
+        load(Request("mmstar", path=path))
+
+
+def row_of(tmp_path: Path, **changes: Any) -> ProblemError | ImageError:
+    """What is told of a TSV row behind a good one."""
+    first = dict(data.MMSTAR_TSV[0])
+    rows = [first, {**first, "index": 7, **changes}]
+    (error,) = load(Request("mmstar", path=data.tsv(tmp_path / "MMStar.tsv", rows))).rejected
+    assert error.row == 2
+    return error
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("!" * 100, "is no base64"),
+        (data.based(data.PICTURES[0])[:-3], "is no base64"),
+        (data.based(b"no picture at all" * 9), "not an image of a known format"),
+        (data.based(data.PICTURES[0][:2000]), "damaged or truncated"),
+        ("17", "neither base64 of a picture nor the index of a row before"),
+    ],
+)
+def test_base64_that_is_broken(tmp_path: Path, image: str, says: str) -> None:
+    error = row_of(tmp_path, image=image)
+    assert isinstance(error, ImageError)
+    assert error.field == "image"
+    assert says in error.message
+
+
+def test_a_row_of_another_length(tmp_path: Path) -> None:
+    path = data.tsv(tmp_path / "MMStar.tsv", data.MMSTAR_TSV)
+    path.write_text(path.read_text() + "one\ttwo\n")
+    (error,) = load(Request("mmstar", path=path)).rejected
+    assert (error.row, error.message) == (3, "2 cells for 10 columns")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"index\tindex\n", "column 'index' is there twice"),
+        (b"index\tquestion\timage\tanswer\n\xff\n", "not UTF-8"),
+        (b'index\tquestion\timage\tanswer\n1\t"open', "unexpected end of data"),
+        (b"index\tquestion\timage\tanswer\n", "no rows"),
+    ],
+)
+def test_a_tsv_file_that_is_none(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "MMStar.tsv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        load(Request("mmstar", path=path))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"{", "not JSON"), (b"3", "neither a list nor an object"), (b"[3]", "not a JSON object")],
+)
+def test_a_json_file_that_is_none(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "testmini.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        load(Request("mathvista", path=path))
+
+
+def test_a_shard_that_is_missing(tmp_path: Path) -> None:
+    data.parquet(tmp_path / "val-00001-of-00003.parquet", data.MMSTAR)
+    with pytest.raises(InputError, match="'val-00000-of-00003' is missing, part 1 of 3"):
+        load(Request("mmstar", path=tmp_path))
+
+
+def test_a_folder_without_the_files(tmp_path: Path) -> None:
+    (tmp_path / "readme.md").write_text("nothing")
+    with pytest.raises(InputError, match=r"holds none of testmini-\*\.parquet, testmini\.json"):
+        load(Request("mathvista", path=tmp_path))
+    with pytest.raises(InputError, match="no such file or folder"):
+        load(Request("mathvista", path=tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="is none of parquet, tsv"):
+        load(Request("mathvista", path=tmp_path / "readme.md"))
+
+
+def test_splits_and_sources_that_there_are_not() -> None:
+    with pytest.raises(InputError, match="did you mean 'mathvista'"):
+        load(Request("mathvist"))
+    with pytest.raises(InputError, match="there are testmini, test"):
+        load(Request("mathvista", "validation"))
+    with pytest.raises(InputError, match="answers are not public"):
+        load(Request("mathvista", "test"))
+    with pytest.raises(InputError, match="no commit of Lin-Chen/MMStar is known here"):
+        load(Request("mmstar"))
+    with pytest.raises(InputError, match="'main' is no commit"):
+        load(Request("mmstar", revision="main"))
+
+
+# Archives.
+
+
+def zipped(tmp_path: Path, *, table: bytes | None = None, **members: bytes) -> Path:
+    rows = [{**plain(data.MMSTAR[0]), "image": "images/a.png"}]
+    content = table or "".join(json.dumps(row) + "\n" for row in rows).encode()
+    return data.archive(
+        tmp_path / "all.zip",
+        {"rows.jsonl": content, "images/a.png": data.PICTURES[0]}
+        | {name.replace("_", "/"): one for name, one in members.items()},
+    )
+
+
+def loaded(path: Path) -> ProblemSet:
+    return load(Request("mmstar", path=path))
+
+
+def test_a_picture_of_an_archive_is_read_when_it_is_needed(tmp_path: Path) -> None:
+    (problem,) = loaded(zipped(tmp_path)).problems
+    assert problem.images[0].read() == data.PICTURES[0]
+    (tmp_path / "all.zip").unlink()
+    with pytest.raises(ImageError, match="No such file"):
+        problem.images[0].read()
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "images/../../evil.png", "/etc/passwd", "C:\\evil.png", "..\\evil.png"]
+)
+def test_an_archive_that_leads_out_is_refused_whole(tmp_path: Path, name: str) -> None:
+    path = zipped(tmp_path)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(name, b"x")
+    with pytest.raises(InputError, match=r"leads out of the archive|is absolute|has '"):
+        loaded(path)
+    assert not (tmp_path.parent / "evil.png").exists()
+
+
+def test_a_link_in_an_archive_is_not_followed(tmp_path: Path) -> None:
+    path = zipped(tmp_path, table=json.dumps({**plain(data.MMSTAR[0]), "image": "l.png"}).encode())
+    info = zipfile.ZipInfo("l.png")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(InputError, match=r"'l\.png': not in 'all\.zip'"):
+        loaded(path)
+
+
+def test_a_member_that_is_there_twice(tmp_path: Path) -> None:
+    path = zipped(tmp_path)
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("images/a.png", data.PICTURES[1])
+    with pytest.raises(InputError, match=r"member 'images/a\.png' is there twice"):
+        loaded(path)
+
+
+def test_an_archive_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "all.zip"
+    path.write_bytes(b"PK but not really")
+    with pytest.raises(InputError, match="no usable zip archive"):
+        loaded(path)
+
+
+def test_an_archive_with_a_damaged_member(tmp_path: Path) -> None:
+    path = zipped(tmp_path)
+    whole = bytearray(path.read_bytes())
+    start = whole.index(data.PICTURES[0][:40])
+    whole[start + 60 : start + 64] = b"\0\0\0\0"
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"'images/a\.png': .*(damaged|CRC)"):
+        loaded(path)
+
+
+def test_a_bomb_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
+    """A member of 200 MB of zeros in 200 kB; its header may lie about it."""
+    path = tmp_path / "all.zip"
+    rows = json.dumps({**plain(data.MMSTAR[0]), "image": "bomb.png"}).encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("rows.jsonl", rows)
+        with file.open("bomb.png", "w") as member:
+            for _ in range(60):
+                member.write(bytes(1_000_000))
+    with pytest.raises(InputError, match="over the limit of 50,000,000 bytes"):
+        loaded(path)
+
+
+def test_paths_of_rows_stay_in_the_archive(tmp_path: Path) -> None:
+    rows = json.dumps({**plain(data.MMSTAR[0]), "image": "../../etc/passwd"}).encode()
+    with pytest.raises(InputError, match="leads out of the archive"):
+        loaded(zipped(tmp_path, table=rows))
+
+
+def test_pictures_of_an_archive_beside_the_table(tmp_path: Path) -> None:
+    """A base name that two members share names neither."""
+    data.json_lines(tmp_path / "rows.jsonl", [{**plain(data.MMSTAR[0]), "image": "x/a.png"}])
+    data.archive(tmp_path / "images.zip", {"one/x/a.png": data.PICTURES[0]})
+    assert len(loaded(tmp_path / "rows.jsonl").problems) == 1
+    data.archive(
+        tmp_path / "images.zip", {f"{n}/x/a.png": data.PICTURES[0] for n in ("one", "two")}
+    )
+    with pytest.raises(InputError, match="no such file"):
+        loaded(tmp_path / "rows.jsonl")
+
+
+def test_a_remote_file_cannot_name_files_of_this_machine(tmp_path: Path) -> None:
+    """Parquet of strangers may hold paths in place of bytes."""
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(data.PICTURES[0])
+    kinds = pa.schema([("index", pa.int64()), ("question", pa.string()), ("answer", pa.string())])
+    rows = [{**data.MMSTAR[0], "image": {"bytes": None, "path": str(secret)}}]
+    schema = kinds.append(pa.field("image", data.IMAGE))
+    path = data.parquet(tmp_path / "copy" / "mmstar.parquet", rows, schema)
+    with pytest.raises(InputError, match="is absolute"):
+        loaded(path)
