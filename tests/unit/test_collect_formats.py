@@ -98,7 +98,7 @@ def test_marks_read_back_equal(tmp_path: Path) -> None:
     for write, name in ((write_rows, "rows.jsonl"), (write_parquet, "rows.parquet")):
         written(tmp_path, write, trees=trees, rows={"spread": 0.25})
         (row,) = load(tmp_path / name, SPAN).rows
-        assert row.marks == ((), (Mark(0, 3, 0.9),), ())
+        assert row.marks == ((Mark(0, 2, 1.0),), (Mark(0, 3, 0.9),), ())
 
 
 @pytest.mark.parametrize(

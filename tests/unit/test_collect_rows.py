@@ -107,7 +107,7 @@ def test_labels_spread_over_their_step_where_the_one_before_is_like_them() -> No
         "p", step("a", step("b", step("c", **share(1, 4)), **share(9, 10)), **share(1, 1))
     )
     (row,) = rows_of(labelled(record), P, RowsConfig(spread=0.2))
-    assert row.spread == (False, True, False)
+    assert row.spread == (True, True, False)
     assert rows_of(labelled(record), P, RowsConfig())[0].spread == (False, False, False)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from vilbench.cli.collect import collect
 from vilbench.cli.export import export
+from vilbench.cli.loop import loop
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
 from vilbench.cli.problems import app as problems_app
 from vilbench.cli.screen import (
@@ -39,6 +40,7 @@ app.add_typer(problems_app, name="problems")
 app.command(epilog=listed("train"))(train)
 app.command(epilog=listed("collect"))(collect)
 app.command()(export)
+app.command(epilog=listed("loop"))(loop)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 DryRun = Annotated[
@@ -134,11 +136,11 @@ def sample(
 
 @app.command()
 @told()
-def score(folder: RunFolder, plain: Plain = False) -> None:
-    """Score the solutions of a run by its recipe's scorers, and report."""
+def score(folder: RunFolder, scorer: Scorers = None, plain: Plain = False) -> None:
+    """Score the solutions of a run by its recipe's scorers, or some of them, and report."""
     from vilbench.evaluate.stages import SCORE
 
-    _stored(folder, plain=plain, stages=(SCORE,))
+    _stored(folder, plain=plain, stages=(SCORE,), scorers=scorer)
 
 
 @app.command()
@@ -209,7 +211,9 @@ def _run(
         _finish(job.failed_share(stored), recipe.max_failures)
 
 
-def _stored(folder: Path, *, plain: bool, stages: tuple[str, ...]) -> None:
+def _stored(
+    folder: Path, *, plain: bool, stages: tuple[str, ...], scorers: list[str] | None = None
+) -> None:
     from rich.console import Console
 
     from vilbench.cli import job
@@ -218,8 +222,9 @@ def _stored(folder: Path, *, plain: bool, stages: tuple[str, ...]) -> None:
         recipe = job.recipe_of(stored)
         console = Console()
         if stages:
+            chosen = recipe.only(scorers) if scorers else recipe
             job.note_command(stored, recipe, job.command_line(sys.argv[1:]))
-            job.work(stored, recipe, console, plain=plain, stages=stages)
+            job.work(stored, chosen, console, plain=plain, stages=stages)
         job.report(stored, recipe, console, plain=plain)
         _finish(job.failed_share(stored), recipe.max_failures)
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from vilbench.answers import extract, grade, states
+from vilbench.answers import extract, grade, soon, states
 from vilbench.errors import EngineError, InputError
 from vilbench.search import Continuation, Draw, stream_seed
 from vilbench.steps import StepFormat, Strategy
@@ -135,7 +135,10 @@ class Policy:
             )
         except (EngineError, InputError) as failure:
             error = str(failure) or type(failure).__name__
-        found = [self._read(grader, request, one) for one in completions[: request.count]]
+        found = await soon(
+            problem,
+            lambda: [self._read(grader, request, one) for one in completions[: request.count]],
+        )
         if len(completions) != request.count and not error:
             error = f"the policy gave {len(completions)} completions, not {request.count}"
         lacking = request.count - len(found)

@@ -26,7 +26,8 @@ class RowsConfig(Record):
         most: Most rows of a problem: those that hold the most labels together. None takes all.
         labels: A node that several rows share is labelled in the first of them, or in every.
         spread: A label also holds for the text of its step, and not at its end alone, where the
-            step before has a label that differs by no more than this. None marks no text.
+            step before has a label that differs by no more than this, the question counting as
+            right. None marks no text.
         right: Labels from here on say "right" in formats that know right and wrong alone; labels
             that are progress say it where they rise.
     """
@@ -128,6 +129,11 @@ def _texts(tree: LabelledTree, chain: Chain) -> tuple[tuple[str, ...], Chain]:
 
 def _holds_throughout(tree: LabelledTree, node: int, spread: float | None) -> bool:
     before = tree.nodes[node].parent
-    if spread is None or before is None or before not in tree.values:
+    if spread is None or before is None:
+        return False
+    if not before:
+        # What comes before the first step is the question, which is right.
+        return not tree.progress and tree.values[node] >= 1 - spread
+    if before not in tree.values:
         return False
     return abs(tree.values[node] - tree.values[before]) <= spread

@@ -164,17 +164,17 @@ class Encoding:
         )
 
     def _learnt(self, row: TrainingRow, encoded: EncodedSteps) -> list[int]:
-        """Text tokens of what is right; step ends are not text."""
-        high = self._span.high
-        right = [value == high for value in row.values]
+        """Text tokens of what is right, as `measure` has it; step ends are not text."""
+        middle = (self._span.low + self._span.high) / 2
+        right = [value is not None and value > middle for value in row.values]
         if self._loss.language_on == "correct-solutions":
-            if not all(value is None or value == high for value in row.values):
+            if not all(value is None or value > middle for value in row.values):
                 return []
             right = [True] * len(right)
         until = right.index(False) if False in right else len(right)
         cut = 0
         if until < len(right):
-            wrong = [mark.start for mark in row.marks[until] if mark.value < high]
+            wrong = [mark.start for mark in row.marks[until] if mark.value <= middle]
             cut = min(wrong) if wrong else 0
         ends = set(encoded.ends)
         return [

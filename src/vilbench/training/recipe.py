@@ -52,8 +52,8 @@ class LossConfig(Record):
             says at every token of a solution how surprising it was to the model itself:
             negative log-probability, at most 8 nats, in units of 4. A likelihood tells right
             from wrong before any label does; the head makes the model carry it along.
-        language_on: Its tokens: of whole solutions whose labelled steps are all right, or of
-            every solution up to its first fault.
+        language_on: Its tokens: of whole solutions whose labelled steps are all right (above the
+            middle of the range), or of every solution up to its first fault.
     """
 
     kind: Literal["mse", "bce"] = "mse"

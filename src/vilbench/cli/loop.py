@@ -1,0 +1,64 @@
+"""`vilbench loop`: from problems to step values, a reward model, and its Best-of-N."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vilbench.cli.screen import FAILURES, say, stoppable, told
+
+
+@told()
+def loop(
+    recipe: Annotated[
+        str, typer.Argument(help="A .yaml file, or the name of a shipped recipe of a loop.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all its parts.")],
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines: no bars.")] = False,
+) -> None:
+    """Collect step values, train on them, choose on dev, and measure on test."""
+    from rich.console import Console
+
+    from vilbench import config
+    from vilbench.cli import job, trees
+    from vilbench.collect.export import export
+    from vilbench.evaluate.choosing import choose
+    from vilbench.evaluate.stages import SAMPLE, SCORE
+    from vilbench.training import session
+
+    found = config.load_loop(recipe)
+    console, command = Console(), job.command_line(sys.argv[1:])
+    both = (SAMPLE, SCORE)
+    rows, trained = out / "rows" / "rows.jsonl", out / "train" / session.RESULT
+    # Refuses what cannot be used before anything is paid for.
+    found.training(rows), found.choosing(trained), found.testing(trained, None)
+    with stoppable():
+        collecting = found.collecting()
+        with job.begin(collecting, out / "collect", fresh=fresh, command=command) as stored:
+            harvest = trees.grow(stored, collecting, console, plain=plain)
+            for line in trees.told(stored, harvest):
+                say(line)
+            if trees.failed_share(stored, harvest) > collecting.max_failures:
+                raise typer.Exit(FAILURES)
+            summary = export(stored, out / "rows", "rows", found.data)
+        say(f"rows: {summary.rows} of {summary.problems} problems: {out / 'rows'}")
+        training = found.training(rows)
+        model = session.train(training, out / "train", fresh=fresh, say=say).folder
+        session.part()
+        choosing = found.choosing(model)
+        with job.begin(choosing, out / "dev", fresh=fresh, command=command) as stored:
+            job.work(stored, choosing, console, plain=plain, stages=both)
+            (finding,) = choose(stored, config.plan(choosing))
+        say(f"chosen on {finding.choice.problem_set}: {found.scorer}/{finding.choice.aggregation}")
+        testing = found.testing(model, finding.choice)
+        with job.begin(testing, out / "test", fresh=fresh, command=command) as stored:
+            job.work(stored, testing, console, plain=plain, stages=both)
+            job.report(stored, testing, console, plain=plain)
+            if job.failed_share(stored) > testing.max_failures:
+                raise typer.Exit(FAILURES)
