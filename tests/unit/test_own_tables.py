@@ -198,7 +198,7 @@ def test_columns_that_are_unknown_or_missing(tmp_path: Path) -> None:
     ("source", "verdict"),
     [("a.csv", True), ("a.JSONL", True), ("a.zip", True), ("mathvista", False), ("puzzles", False)],
 )
-def test_what_is_a_path(source: str, verdict: bool) -> None:  # noqa: FBT001
+def test_what_is_a_path(source: str, verdict: bool) -> None:
     assert own.is_own(source) is verdict
 
 
