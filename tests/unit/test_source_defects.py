@@ -11,11 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import source_data as data
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.problems.adapters import source
+from vilbench.problems.adapters.source import Identity
+from vilbench.problems.cells import Cells, Pictures
 from vilbench.problems.public import Request, load
 from vilbench.problems.sets import ProblemSet
+from vilbench.problems.storage import Folder
 
 
 @pytest.fixture(autouse=True)
@@ -403,3 +408,44 @@ def test_a_remote_file_cannot_name_files_of_this_machine(tmp_path: Path) -> None
     path = data.parquet(tmp_path / "copy" / "mmstar.parquet", rows, schema)
     with pytest.raises(InputError, match="is absolute"):
         loaded(path)
+
+
+# Any content.
+
+_text = st.text("aAB1:.()[]{}',\n\\<image> \x00", max_size=12) | st.sampled_from(
+    ["0.png", "A", "multi_choice", "Vision Only", "['a', 'b']", "Choices:\nA: x\nB: y", "../x"]
+)
+_cells = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 1000) | st.floats() | _text | st.binary(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    path = tmp_path_factory.mktemp("pictures")
+    for number, one in enumerate(data.PICTURES):
+        (path / f"{number}.png").write_bytes(one)
+    return Folder(path)
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+@given(st.data())
+@settings(max_examples=120, deadline=None)
+def test_any_row_is_taken_or_set_aside(
+    folder: Folder, name: str, given_data: st.DataObject
+) -> None:
+    """Whatever cells hold, nothing but the two errors of rows comes out."""
+    found, good = source(name), GOOD[name]
+    changed = given_data.draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3))
+    row = {**good, **{key: given_data.draw(_cells) for key in changed}}
+    cells = Cells(row, Pictures(folder, encoded=False), [])
+    try:
+        problem = found.read(cells, Identity(found.title, "default"))
+    except (ProblemError, ImageError) as error:
+        assert error.field
+        assert len(error.message) < 1000
+        return
+    assert problem.answer
+    json.loads(problem.model_dump_json())
