@@ -11,11 +11,11 @@ from vilbench.cli.screen import say
 
 if TYPE_CHECKING:
     from vilbench.config import CollectRecipe, Recipe
-    from vilbench.config.forecasting import Forecast, Line
+    from vilbench.config.forecast import Forecast, Line
 
 _HEADINGS = (
     *("stage", "model", "requests", "answers", "images"),
-    *("prompt tokens", "written tokens", "USD", "USD at most", "time"),
+    *("prompt tokens", "not cached", "written tokens", "USD", "USD at most", "time"),
 )
 _FREE = "-"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -44,15 +44,21 @@ def lines(name: str, found: Forecast) -> Iterator[str]:
     widths = [max(len(row[place]) for row in rows) for place in range(len(_HEADINGS))]
     for row in rows:
         yield "  ".join(_aligned(row, widths)).rstrip()
+    speeds: dict[str, dict[str, None]] = {}
     for line in found.lines:
-        yield f"speed of {line.model} for {line.stage}: {_speed(line)}"
+        speeds.setdefault(_speed(line), {})[line.model] = None
+    for speed, models in speeds.items():
+        yield f"speed of {', '.join(models)}: {speed}"
     yield from found.notes
 
 
 def _row(line: Line) -> tuple[str, ...]:
     work = line.work
     figures = (work.requests, work.completions, work.images)
-    tokens = (work.prompt_tokens, work.completion_tokens)
+    tokens = (
+        *(work.prompt_tokens, work.prompt_tokens - work.cached_tokens),
+        work.completion_tokens,
+    )
     return (
         *(line.stage, line.model),
         *(f"{figure:,.0f}" for figure in (*figures, *tokens)),
@@ -63,7 +69,10 @@ def _row(line: Line) -> tuple[str, ...]:
 def _total(found: Forecast) -> tuple[str, ...]:
     work = found.work
     figures = (work.requests, work.completions, work.images)
-    tokens = (work.prompt_tokens, work.completion_tokens)
+    tokens = (
+        *(work.prompt_tokens, work.prompt_tokens - work.cached_tokens),
+        work.completion_tokens,
+    )
     priced = any(line.usd is not None for line in found.lines)
     return (
         *("total", ""),

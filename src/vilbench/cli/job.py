@@ -157,8 +157,9 @@ async def _work(
         stack.enter_context(progress)
         if built.sampler is not None:
             await sample(run, built.sampler, concurrency=recipe.concurrency, progress=progress)
-        for scorer in built.scorers:
-            await score(run, scorer, noted(run).sample_key, progress=progress)
+        for scorer, width in zip(built.scorers, built.widths, strict=True):
+            key = noted(run).sample_key
+            await score(run, scorer, key, concurrency=width, progress=progress)
 
 
 def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Results:

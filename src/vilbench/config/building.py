@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -68,10 +69,18 @@ def plan(recipe: Recipe) -> Plan:
 
 
 class Built(NamedTuple):
-    """What stages of a recipe need, built; close the engines when they are done."""
+    """What stages of a recipe need, built; close the engines when they are done.
+
+    Attributes:
+        sampler: None where nothing is sampled.
+        scorers: In the recipe's order.
+        widths: Problems that each scorer has under way at a time.
+        engines: Those of all of them.
+    """
 
     sampler: Sampler | None
     scorers: tuple[StepScorer, ...]
+    widths: tuple[int, ...]
     engines: tuple[Any, ...]
 
 
@@ -85,7 +94,8 @@ def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
     sampler = sampler_of(recipe, engines[recipe.sample.engine]) if SAMPLE in stages else None
     configs = recipe.scorers if SCORE in stages else ()
     scorers = tuple(_any_scorer(config, engines) for config in configs)
-    return Built(sampler, scorers, tuple(engines.values()))
+    widths = tuple(scoring_width(config, recipe.sample.n) for config in configs)
+    return Built(sampler, scorers, widths, tuple(engines.values()))
 
 
 class BuiltMethod(NamedTuple):
@@ -237,6 +247,17 @@ def _evaluator(config: EvaluatorConfig, scorer: StepScorer | None, joint: str) -
     return Evaluator(
         scorer, reading, scale.low, scale.high, config.scorer_weight, config.grade_weight, joint
     )
+
+
+def scoring_width(config: ScorerConfig, n: int) -> int:
+    """Problems that a scorer has under way at a time, in pools of `n`.
+
+    One fills the batches of a local model, and no value depends on others then; a server is
+    kept busy by as many as it takes requests.
+    """
+    if isinstance(config, PrmScorerConfig) or isinstance(config.engine, LocalEngineConfig):
+        return 1
+    return max(1, math.ceil(config.engine.concurrency / n))
 
 
 def sampler_of(recipe: Recipe, generator: Generator) -> Sampler:

@@ -42,7 +42,7 @@ class ExpectConfig(Record):
 
     solution_tokens: Whole | None = Field(default=None, ge=1)
     steps: Whole = Field(default=6, ge=1)
-    reply_tokens: Whole = Field(default=80, ge=16)
+    reply_tokens: Whole = Field(default=80, ge=9)
     right: Number = Field(default=0.5, ge=0, le=1)
     speeds: Mapping[str, SpeedConfig] = Field(default_factory=dict)
 

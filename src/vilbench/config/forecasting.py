@@ -11,17 +11,18 @@ import asyncio
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import PIL.Image
 
 from vilbench.collect.forest import Width, collect
-from vilbench.config.building import bound, method_of, sampler_of, scorer_of
+from vilbench.config.building import bound, method_of, sampler_of, scorer_of, scoring_width
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.engine import EngineConfig, LocalEngineConfig
 from vilbench.config.expecting import HERE, HOSTED, OWN_SERVER, ExpectConfig, SpeedConfig
+from vilbench.config.forecast import Forecast, Line, SetCount
 from vilbench.config.problems import PUZZLES, ProblemsConfig, load_problem_set
 from vilbench.config.recipe import Experiment, PrmScorerConfig, Recipe, ScorerConfig
 from vilbench.embedded import model_folder
@@ -43,90 +44,13 @@ from vilbench.types import BytesSource, Image, Problem, StepScorer
 _REHEARSED = 40
 """Problems that are rehearsed, over all sets."""
 
-_MADE_UP = 8
-"""Problems that stand for a set that is not at hand."""
+_MADE_UP, _MADE_UP_TREES = 2, 8
+"""Problems that stand for a set that is not at hand, and more where trees grow that differ."""
 
 _DIRECT = ("direct", "source-direct")
 _SOLUTION_TOKENS, _ANSWER_TOKENS = 300, 10
 _UNKNOWN_ROWS = 1000
 _MILLION = 1_000_000
-
-
-@dataclass(frozen=True)
-class SetCount:
-    """A problem set of a recipe.
-
-    Attributes:
-        name: For tables.
-        count: Problems in it.
-        rehearsed: Those that stand for it.
-        assumed: Why nothing of it was read; "" where it was.
-    """
-
-    name: str
-    count: int
-    rehearsed: tuple[Problem, ...] = field(repr=False)
-    assumed: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A stage, and what it asks of its model.
-
-    Attributes:
-        stage: "sample", a scorer's name, or "policy" and "evaluator" of a search.
-        model: As the recipe names it.
-        work: Requests and tokens that are expected.
-        usd: Their price; None where no price is known.
-        most_usd: The price where every answer runs to its limit.
-        seconds: How long they take.
-        speed: What that rests on.
-        told: Whether the recipe says so.
-    """
-
-    stage: str
-    model: str
-    work: Work
-    usd: float | None
-    most_usd: float | None
-    seconds: float
-    speed: SpeedConfig
-    told: bool
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a recipe will ask for.
-
-    Attributes:
-        sets: Its problems.
-        lines: Its stages.
-        notes: What the figures rest on, and how far they can be trusted.
-    """
-
-    sets: tuple[SetCount, ...]
-    lines: tuple[Line, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def work(self) -> Work:
-        """Of all stages."""
-        return sum((line.work for line in self.lines), Work())
-
-    @property
-    def usd(self) -> float:
-        """Of the stages whose price is known."""
-        return sum(line.usd or 0.0 for line in self.lines)
-
-    @property
-    def most_usd(self) -> float:
-        """Of the same, where every answer runs to its limit."""
-        return sum(line.most_usd or 0.0 for line in self.lines)
-
-    @property
-    def seconds(self) -> float:
-        """Of all stages, one after another."""
-        return sum(line.seconds for line in self.lines)
 
 
 def forecast(recipe: Recipe | CollectRecipe) -> Forecast:
@@ -147,8 +71,9 @@ def _sets(recipe: Experiment) -> Iterator[SetCount]:
     for config in recipe.problem_sets:
         missing = _missing(config)
         if missing is not None:
-            made_up = tuple(_made_up(config, place) for place in range(_MADE_UP))
-            yield SetCount(config.name, missing, made_up, "not at hand")
+            alike = _MADE_UP if isinstance(recipe, Recipe) else _MADE_UP_TREES
+            made_up = tuple(_made_up(config, place) for place in range(alike))
+            yield SetCount(config.name, missing, made_up, assumed=True)
             continue
         found = load_problem_set(config, recipe.seed).problems
         step = max(1, len(found) // each)
@@ -229,7 +154,7 @@ class _Model:
             waiting += work.longest_tokens / speed.stream_tokens_per_s
         bound = 0.0
         if speed.prompt_tokens_per_s is not None:
-            bound += work.prompt_tokens / speed.prompt_tokens_per_s
+            bound += (work.prompt_tokens - work.cached_tokens) / speed.prompt_tokens_per_s
         if speed.completion_tokens_per_s is not None:
             bound += work.completion_tokens / speed.completion_tokens_per_s
         return max(waiting / at_once, bound)
@@ -267,7 +192,7 @@ class _Figures:
                 self._unpriced.append(config.model)
             made = _Model(
                 config.model,
-                by_name(config.model, config.image.max_pixels),
+                by_name(config.model, config.image.max_pixels, low=config.image.detail == "low"),
                 price,
                 speed or (HOSTED if hosted else OWN_SERVER),
                 speed is not None,
@@ -312,12 +237,12 @@ class _Figures:
         count = sum(one.count for one in there)
         if rehearsed < count:
             yield f"rehearsed on {rehearsed} of {count:,} problems, and multiplied"
-        for one in self.sets:
-            if one.assumed:
-                yield (
-                    f"{one.name}: {one.assumed}; {one.count:,} problems of 40 words and one "
-                    "picture of 1024 x 1024 are assumed"
-                )
+        absent = [one.name for one in self.sets if one.assumed]
+        if absent:
+            yield (
+                f"not at hand: {_listed(absent)}; problems of 40 words with one picture of "
+                "1024 x 1024 are assumed"
+            )
         expect = self.expect
         yield (
             f"assumed: {expect.steps} steps and {expect.solution_tokens or _SOLUTION_TOKENS} "
@@ -353,11 +278,13 @@ async def _run(recipe: Recipe, figures: _Figures) -> list[Line]:
             for name, (scorer, asked) in counting.items():
                 await scorer.score(problem, solutions)
                 totals[name] += asked.taken().times(factor)
-    count = sum(part.count for part in figures.sets)
-    each = totals["sample"].requests / max(1, count)
-    lines = [model.line("sample", totals["sample"], recipe.concurrency * each)]
-    for name, scoring in known.items():
-        lines.append(scoring.line(name, totals[name], totals[name].requests / max(1, count)))
+    count = max(1, sum(part.count for part in figures.sets))
+    in_flight = recipe.concurrency * totals["sample"].requests / count
+    lines = [model.line("sample", totals["sample"], in_flight)]
+    for config in recipe.scorers:
+        work = totals[config.name]
+        in_flight = scoring_width(config, recipe.sample.n) * work.requests / count
+        lines.append(known[config.name].line(config.name, work, in_flight))
     return lines
 
 

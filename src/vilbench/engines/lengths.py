@@ -62,12 +62,13 @@ class Lengths:
         return _PER_MESSAGE * (count + 1)
 
 
-def by_name(model: str, max_pixels: int | None = None) -> Lengths:
-    """Lengths for a model that is known by its name alone."""
+def by_name(model: str, max_pixels: int | None = None, *, low: bool = False) -> Lengths:
+    """Lengths for a model that is known by its name alone; `low` is for images of low detail."""
     name = model.lower()
     for pattern, rule in _FAMILIES:
         if re.search(pattern, name):
-            return Lengths(_BYTES, rule, max_pixels)
+            taken = rule.low if low and isinstance(rule, _Tiles) else rule
+            return Lengths(_BYTES, taken, max_pixels)
     return Lengths(_BYTES, _qwen, max_pixels)
 
 
@@ -147,16 +148,23 @@ def _qwen(size: Size) -> int:
     return _patches(size, 28, 4 * 28 * 28, 16384 * 28 * 28)
 
 
-def _tiles(base: int, each: int) -> ImageRule:
+@dataclass(frozen=True)
+class _Tiles:
     """OpenAI's rule by tiles: into 2048 x 2048, a shorter side of 768, tiles of 512."""
 
-    def rule(size: Size) -> int:
+    base: int
+    each: int
+
+    def __call__(self, size: Size) -> int:
         scale = min(1.0, 2048 / max(size))
         scale *= min(1.0, 768 / (min(size) * scale))
         tiles = math.ceil(size.width * scale / 512) * math.ceil(size.height * scale / 512)
-        return base + each * tiles
+        return self.base + self.each * tiles
 
-    return rule
+    def low(self, size: Size) -> int:
+        """Tokens of an image of detail "low", whatever its size."""
+        del size
+        return self.base
 
 
 def _squares(factor: float) -> ImageRule:
@@ -201,13 +209,13 @@ def _best_grid(size: Size, side: int, most: int) -> int:
 
 
 _FAMILIES: tuple[tuple[str, ImageRule], ...] = (
-    (r"gpt-4o-mini", _tiles(2833, 5667)),
+    (r"gpt-4o-mini", _Tiles(2833, 5667)),
     (r"gpt-4\.1-mini|gpt-5-mini", _squares(1.62)),
     (r"gpt-4\.1-nano|gpt-5-nano", _squares(2.46)),
     (r"o4-mini", _squares(1.72)),
-    (r"gpt-5", _tiles(70, 140)),
-    (r"gpt-4|chatgpt", _tiles(85, 170)),
-    (r"(^|/)o[13]\b", _tiles(75, 150)),
+    (r"gpt-5", _Tiles(70, 140)),
+    (r"gpt-4|chatgpt", _Tiles(85, 170)),
+    (r"(^|/)o[13]\b", _Tiles(75, 150)),
     (r"internvl", _internvl),
     (r"llava.?onevision", _llava_onevision),
     (r"molmo", _molmo),

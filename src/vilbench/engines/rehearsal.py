@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 
 from vilbench.engines.lengths import Lengths
 from vilbench.errors import ImageError
@@ -29,6 +30,8 @@ class Work:
         requests: Prompts sent.
         completions: Answers written; of a model that scores, solutions read.
         prompt_tokens: Tokens read; the prompt of several completions once.
+        cached_tokens: Of them, those that began a request before as well, about the same
+            problem: a server that keeps prefixes need not compute them again.
         completion_tokens: Tokens written.
         most_completion_tokens: Tokens written at most, where every answer runs to its limit.
         longest_tokens: Sum over requests of the longest answer's tokens, which one waits for.
@@ -38,6 +41,7 @@ class Work:
     requests: float = 0
     completions: float = 0
     prompt_tokens: float = 0
+    cached_tokens: float = 0
     completion_tokens: float = 0
     most_completion_tokens: float = 0
     longest_tokens: float = 0
@@ -53,7 +57,8 @@ class Work:
 
 def _figures(work: Work) -> tuple[float, ...]:
     return (
-        *(work.requests, work.completions, work.prompt_tokens, work.completion_tokens),
+        *(work.requests, work.completions, work.prompt_tokens, work.cached_tokens),
+        work.completion_tokens,
         *(work.most_completion_tokens, work.longest_tokens, work.images),
     )
 
@@ -97,6 +102,7 @@ class Rehearsal:
     most_samples: int = 1 << 30
     work: Work = field(default_factory=Work)
     _sizes: dict[str, int] = field(default_factory=dict)
+    _before: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -106,6 +112,7 @@ class Rehearsal:
     def taken(self) -> Work:
         """The work since the last time, which begins anew."""
         work, self.work = self.work, Work()
+        self._before.clear()
         return work
 
     async def generate(
@@ -119,6 +126,7 @@ class Rehearsal:
             requests=requests,
             completions=n,
             prompt_tokens=requests * self.of_prompt(prompt),
+            cached_tokens=self._cached(prompt) + (requests - 1) * self.of_prompt(prompt),
             completion_tokens=sum(written),
             most_completion_tokens=n * sampling.max_tokens,
             longest_tokens=requests * max(written, default=0),
@@ -137,6 +145,7 @@ class Rehearsal:
             requests=1,
             completions=len(suffixes),
             prompt_tokens=self.of_prompt(prompt) + sum(suffixes),
+            cached_tokens=self._cached(prompt),
             images=len(prompt.images),
         )
 
@@ -146,6 +155,21 @@ class Rehearsal:
         messages = 1 + bool(prompt.system) + bool(prompt.prefill)
         images = sum(self._of_image(image) for image in prompt.images)
         return sum(map(self.lengths.of_text, texts)) + images + self.lengths.of_messages(messages)
+
+    def _cached(self, prompt: Prompt) -> float:
+        """Tokens at the beginning of a prompt that began the one before it as well."""
+        last = prompt.parts[-1] if prompt.parts else ""
+        text = last if isinstance(last, str) else ""
+        parts = prompt.parts[:-1] if text else prompt.parts
+        before = self._before.get((prompt.system, parts))
+        text += prompt.prefill
+        self._before[prompt.system, parts] = text
+        if before is None:
+            return 0.0
+        texts = (prompt.system, *(part for part in parts if isinstance(part, str)))
+        images = sum(self._of_image(image) for image in prompt.images)
+        shared = commonprefix([before, text])  # noqa: RUF071 - characters are meant
+        return sum(map(self.lengths.of_text, (*texts, shared))) + images
 
     def _of_image(self, image: Image) -> int:
         known = self._sizes.get(image.digest)
