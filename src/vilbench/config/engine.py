@@ -97,7 +97,7 @@ class PatienceConfig(Record):
             given up.
     """
 
-    connect_s: Number = Field(default=10.0, gt=0)
+    connect_s: Number = Field(default=30.0, gt=0)
     first_byte_s: Number = Field(default=300.0, gt=0)
     call_s: Number = Field(default=600.0, gt=0)
     attempts: Whole = Field(default=6, ge=1, le=100)

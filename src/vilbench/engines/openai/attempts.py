@@ -33,7 +33,7 @@ class Patience:
             given up.
     """
 
-    connect_s: float = 10.0
+    connect_s: float = 30.0
     first_byte_s: float = 300.0
     call_s: float = 600.0
     attempts: int = 6

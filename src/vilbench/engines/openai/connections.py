@@ -1,12 +1,12 @@
-"""The official client, with pools that stay quick at a thousand connections.
+"""The official client, over connections that stay quick where there are a thousand of them.
 
 A pool of the HTTP library looks at all of its connections for every request, so that a
-request costs the more the more there are. Here they are spread over pools of 32.
+request costs the more the more there are. Here each connection is a pool of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -18,20 +18,17 @@ from vilbench.engines.openai.attempts import Patience
 from vilbench.engines.openai.faults import unreadable
 
 OPENAI_URL = "https://api.openai.com/v1"
-_IN_POOL = 32
 _LONGEST_ANSWER = 64 << 20
+_ONE = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60.0)
 _NO_KEY = "none"
 
 
-def client(
-    base_url: str | None, api_key: str | None, concurrency: int, patience: Patience
-) -> openai.AsyncOpenAI:
+def client(base_url: str | None, api_key: str | None, patience: Patience) -> openai.AsyncOpenAI:
     """A client that never asks again by itself, follows no redirect and unpacks nothing.
 
     Args:
         base_url: Up to and with `/v1`; None is OpenAI's own.
         api_key: None sends a word that is no key.
-        concurrency: Most connections.
         patience: Time limits.
     """
     url = base_url or OPENAI_URL
@@ -45,62 +42,61 @@ def client(
         timeout=timeout,
         default_headers={"Accept-Encoding": "identity"},
         http_client=httpx2.AsyncClient(
-            transport=Pools(url, concurrency), timeout=timeout, follow_redirects=False
+            transport=Connections(url), timeout=timeout, follow_redirects=False
         ),
     )
 
 
-class Pools(httpx2.AsyncBaseTransport):
-    """Connections to one server, spread over small pools.
+class Connections(httpx2.AsyncBaseTransport):
+    """Connections to one server, opened as they are needed and kept.
 
     Args:
         url: The server; proxies of the environment are used where they are meant for it.
-        concurrency: Most connections.
     """
 
-    def __init__(self, url: str, concurrency: int) -> None:
-        context = httpx2.create_ssl_context()
-        proxy = _proxy(url)
-        limits = httpx2.Limits(
-            max_connections=_IN_POOL, max_keepalive_connections=_IN_POOL, keepalive_expiry=60.0
-        )
-        count = -(-concurrency // _IN_POOL)
-        self._pools = [
-            httpx2.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
-            for _ in range(count)
-        ]
-        self._busy = [0] * count
+    def __init__(self, url: str) -> None:
+        self._context = httpx2.create_ssl_context()
+        self._proxy = _proxy(url)
+        self._all: list[httpx2.AsyncHTTPTransport] = []
+        self._free: list[httpx2.AsyncHTTPTransport] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The answer by the pool with the fewest requests under way."""
-        place = self._busy.index(min(self._busy))
-        self._busy[place] += 1
+        """The answer, over the connection that was in use last."""
+        connection = self._free.pop() if self._free else self._new()
         try:
-            response = await self._pools[place].handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            self._busy[place] -= 1
+            self._free.append(connection)
             raise
         stream = cast("httpx2.AsyncByteStream", response.stream)
-        response.stream = _Counted(stream, self._busy, place)
+        response.stream = _Bounded(stream, lambda: self._free.append(connection))
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise unreadable("the answer is compressed, which was not asked for", "compressed")
         return response
 
     async def aclose(self) -> None:
-        """Closes all pools."""
-        for pool in self._pools:
-            await pool.aclose()
+        """Closes all connections."""
+        for connection in self._all:
+            await connection.aclose()
+
+    def _new(self) -> httpx2.AsyncHTTPTransport:
+        connection = httpx2.AsyncHTTPTransport(verify=self._context, limits=_ONE, proxy=self._proxy)
+        self._all.append(connection)
+        return connection
 
 
-class _Counted(httpx2.AsyncByteStream):
-    """The body of an answer: bounded, and a place given back when it is closed."""
+class _Bounded(httpx2.AsyncByteStream):
+    """The body of an answer, of a bounded length.
 
-    def __init__(self, stream: httpx2.AsyncByteStream, busy: list[int], place: int) -> None:
+    Args:
+        stream: The body.
+        done: Called once, when it is closed.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream, done: Callable[[], None]) -> None:
         self._stream = stream
-        self._busy = busy
-        self._place = place
-        self._open = True
+        self._done: Callable[[], None] | None = done
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
@@ -112,10 +108,10 @@ class _Counted(httpx2.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        if self._open:
-            self._open = False
-            self._busy[self._place] -= 1
         await self._stream.aclose()
+        done, self._done = self._done, None
+        if done is not None:
+            done()
 
 
 def _proxy(url: str) -> str | None:

@@ -96,7 +96,7 @@ class OpenAIEngine:
         self._pictures = Pictures(self._policy)
         self._patience = patience or Patience()
         self._key = api_key
-        self._client = connections.client(base_url, api_key, concurrency, self._patience)
+        self._client = connections.client(base_url, api_key, self._patience)
         self._gate = Gate(concurrency)
         self._purse = Purse(budget, price)
         self._max_n = max_n
