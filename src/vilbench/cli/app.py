@@ -12,6 +12,7 @@ import typer
 
 from vilbench.cli.collect import collect
 from vilbench.cli.export import export
+from vilbench.cli.loop import loop
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
 from vilbench.cli.problems import app as problems_app
 from vilbench.cli.screen import (
@@ -39,6 +40,7 @@ app.add_typer(problems_app, name="problems")
 app.command(epilog=listed("train"))(train)
 app.command(epilog=listed("collect"))(collect)
 app.command()(export)
+app.command(epilog=listed("loop"))(loop)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 DryRun = Annotated[

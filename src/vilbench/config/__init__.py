@@ -8,6 +8,7 @@ way from a file to a `Recipe`, `places` what a wrong one is told, `building` the
 from vilbench.config.building import Built, build, build_method, load_problems, plan
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngineConfig
+from vilbench.config.loop import LoopRecipe, load_loop
 from vilbench.config.problems import ProblemsConfig
 from vilbench.config.reading import (
     load,
@@ -35,6 +36,7 @@ __all__ = [
     "JudgeConfig",
     "LikelihoodConfig",
     "LocalEngineConfig",
+    "LoopRecipe",
     "OpenAIEngineConfig",
     "ProblemsConfig",
     "Recipe",
@@ -44,6 +46,7 @@ __all__ = [
     "build_method",
     "load",
     "load_collecting",
+    "load_loop",
     "load_problems",
     "load_training",
     "parse",
