@@ -10,6 +10,7 @@ VilbenchError
 |  |- RunMismatchError   it was made by another recipe; carries the differences
 |  |- RunLockedError     another process writes to it
 |  `- RunStorageError    read-only folder, full disk, damaged file
+|- ComparisonError       answers that are LaTeX cannot be compared here (exit code 1)
 `- EngineError           one generation or scoring request failed; the run goes on
 """
 
@@ -103,6 +104,10 @@ class RunLockedError(RunError):
 
 class RunStorageError(RunError):
     """Read-only folder, full disk or damaged file."""
+
+
+class ComparisonError(VilbenchError):
+    """The process that compares LaTeX answers cannot be started."""
 
 
 class EngineError(VilbenchError):

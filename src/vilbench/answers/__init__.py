@@ -14,20 +14,18 @@ None means that nothing could be read (verdict `unparsed`). Nothing is evaluated
 no number. Replies are hostile: all of this takes linear time.
 """
 
-from vilbench.answers.equality import ComparisonError
-from vilbench.answers.grading import Reading, extract, grade, normalize, read, read_soon
+from vilbench.answers.grading import Reading, extract, grade, normalize, read, soon
 from vilbench.answers.kinds import kind_of
 from vilbench.answers.statements import stated
 
 __all__ = [
-    "ComparisonError",
     "Reading",
     "extract",
     "grade",
     "kind_of",
     "normalize",
     "read",
-    "read_soon",
+    "soon",
     "states",
 ]
 

@@ -23,17 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from vilbench.errors import VilbenchError
+from vilbench.errors import ComparisonError
 
 _PROGRAM: Final = Path(__file__).with_name("worker.py")
 _PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG")
 """Environment of the worker: it meets hostile text and needs no keys."""
 _GRACE: Final = 10.0
 """Seconds beyond the limits after which the worker itself is given up."""
-
-
-class ComparisonError(VilbenchError):
-    """The process that compares expressions cannot be started."""
 
 
 @dataclass(frozen=True)

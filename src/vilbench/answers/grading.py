@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from vilbench.answers.chinese import spaced
 from vilbench.answers.choices import chosen, lettered
@@ -25,6 +26,8 @@ from vilbench.answers.statements import (
 )
 from vilbench.answers.wording import opinion, plain, worded
 from vilbench.types import AnswerKind, Problem, Verdict
+
+T = TypeVar("T")
 
 _REASON: Final = re.compile(r",?\s(?:because|since)\s", re.IGNORECASE)
 _PERCENT: Final = unit_of("%")
@@ -58,11 +61,12 @@ def read(text: str, problem: Problem) -> Reading:
     return Reading(normal, grade(normal, problem))
 
 
-async def read_soon(text: str, problem: Problem) -> Reading:
-    """`read` for an event loop: what may wait for the worker is done in a thread."""
-    if _kind(problem) == "expression":
-        return await asyncio.to_thread(read, text, problem)
-    return read(text, problem)
+async def soon(problem: Problem, work: Callable[[], T]) -> T:
+    """Result of `work`, which reads or grades answers to `problem`, for an event loop.
+
+    What may wait for the process that understands LaTeX is done in a thread, all else at once.
+    """
+    return await asyncio.to_thread(work) if _kind(problem) == "expression" else work()
 
 
 def extract(text: str, problem: Problem) -> str | None:

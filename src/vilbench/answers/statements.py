@@ -33,6 +33,7 @@ _CONCLUSION: Final = re.compile(
 _FINISHED: Final = re.compile(r"[.!$*)\]}°%。！]\s*$")
 _STEP: Final = re.compile(r"\W*step\s*\d|\(?\d{1,3}[.)]\s+[^\W\d]", re.IGNORECASE)
 SENTENCE_END: Final = re.compile(r"[.!?](?=\s+[A-Z\"'(*])|\.\s*$|[。！？]")
+_BRACE: Final = re.compile(r"[{}]")
 _DECORATION: Final = " \t\r\n*_#>`:：="
 
 
@@ -99,14 +100,14 @@ def _after(text: str, statement: re.Pattern[str]) -> Iterator[str]:
 
 
 def _boxed(text: str) -> str | None:
-    r"""Content of the last `\boxed{}`, None when that is not closed."""
+    r"""Content of the last `\boxed{}`, or its beginning; None when that is not closed."""
     mark = text.rfind("\\boxed{")
     if mark < 0:
         return None
     start = mark + len("\\boxed{")
     depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return text[start:position].strip() or None
+            return text[start : min(brace.start(), start + LONGEST)].strip() or None
     return None

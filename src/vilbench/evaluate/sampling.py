@@ -6,7 +6,7 @@ import hashlib
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from vilbench.answers import read
+from vilbench.answers import read, soon
 from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.stages import SAMPLE, note_sampling
 from vilbench.executors import map_bounded
@@ -69,10 +69,13 @@ class Sampler:
             raise EngineError(str(error)) from error
         if len(completions) > asked:
             raise EngineError(f"the policy gave {len(completions)} completions, not {asked}")
-        return [
-            self._solution(problem, index, completion, seed)
-            for index, completion in enumerate(completions, first)
-        ]
+        return await soon(
+            problem,
+            lambda: [
+                self._solution(problem, index, completion, seed)
+                for index, completion in enumerate(completions, first)
+            ],
+        )
 
     def _solution(
         self, problem: Problem, index: int, completion: Completion, seed: int
