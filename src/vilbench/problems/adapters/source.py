@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vilbench.errors import ProblemError
+from vilbench.answers import kind_of
 from vilbench.problems.cells import Cells
-from vilbench.problems.rows import NUMBER
 from vilbench.types import AnswerKind, Problem
 
 
@@ -70,10 +70,7 @@ class Source:
 
 def kind_of_answer(answer: str) -> AnswerKind:
     """Kind of a free answer of which nothing else is known: a number, LaTeX, or text."""
-    text = answer.strip()
-    if NUMBER.fullmatch(text):
-        return "number"
-    return "expression" if "\\" in text or "^" in text or "√" in text else "text"
+    return kind_of(answer)
 
 
 def choice_at(index: int | None, choices: tuple[str, ...], key: str) -> str:
