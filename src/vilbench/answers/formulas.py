@@ -42,7 +42,8 @@ _UNIT_WORDS: Final = re.compile(
     r"|degrees?|deg|radians?|rad|dollars?|percent|square|cubic|sq|cu)"
 )
 _MARK: Final = re.compile(
-    r"[\\^=<>√π∞≤≥∪|²³]|\d\s?[A-Za-z]\b|[(\[]\s?[-\d\\]|[A-Za-z]\s?[-+*/]\s?\d"
+    r"[\\^=<>√π∞≤≥∪|²³]|\d\s?[A-Za-z]\b|[(\[]\s?[-\d\\]|[A-Za-z]\s?[-+*/]\s?\d|\d\s?,\s?-?\d"
+    r"|\b(?:sin|cos|tan|log|ln)\s?\("
 )
 
 

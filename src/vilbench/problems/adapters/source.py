@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vilbench.errors import ProblemError
 from vilbench.answers import kind_of
+from vilbench.errors import ProblemError
 from vilbench.problems.cells import Cells
 from vilbench.types import AnswerKind, Problem
 
