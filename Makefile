@@ -40,9 +40,10 @@ embedded: $(READY)  ## Train the embedded models anew (hours on two cores); they
 	  rm -rf src/vilbench/embedded/$$size; \
 	  cp -r build/embedded/$$size/final src/vilbench/embedded/$$size; \
 	done
-	$(BIN)/python -m vilbench.training.embedded.labels --out build/labels/dev --split dev --puzzles 300 --samples 8
-	$(BIN)/python -m vilbench.training.embedded.labels --out build/labels/train --puzzles 3360 --samples 6 --made-up 2
-	$(BIN)/vilbench train vilprm-embedded --out build/vilprm
+	$(BIN)/vilbench collect embedded-rollouts --limit 3360 --out build/collect
+	$(BIN)/vilbench export build/collect --format rows --values faults --spread 0.15 --labels every \
+	  --chains finished --to collected
+	$(BIN)/vilbench train vilprm-collected-embedded --out build/vilprm
 	rm -rf src/vilbench/embedded/vilprm
 	cp -r build/vilprm/prm src/vilbench/embedded/vilprm
 
