@@ -210,3 +210,20 @@ def test_several_letters_of_own_data(tmp_path: Path) -> None:
     found = load_jsonl(data.json_lines(tmp_path / "own.jsonl", rows))
     assert [problem.answer for problem in found.problems] == ["A,C"] * 3
     assert [error.row for error in found.rejected] == [4, 5, 6]
+
+
+def test_the_examples_of_the_docs(tmp_path: Path) -> None:
+    """The same two problems, as JSON lines and as CSV."""
+    page = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    (tmp_path / "img").mkdir()
+    for name in ("dogs.jpg", "a.png"):
+        (tmp_path / "img" / name).write_bytes(data.PICTURES[0])
+    found = []
+    for language, suffix in (("json", "jsonl"), ("csv", "csv")):
+        path = tmp_path / f"own.{suffix}"
+        path.write_text(page.partition(f"```{language}\n")[2].partition("```")[0])
+        loaded = own.load(path)
+        assert loaded.rejected == ()
+        found.append(loaded.problems)
+    assert found[0] == found[1]
+    assert [len(problem.images) for problem in found[0]] == [1, 1]

@@ -94,7 +94,13 @@ SOURCE = Source(
             files=("test*.parquet", "*.parquet", "*.jsonl", "*.json", "*.tsv"),
             split="test",
             rows=600,
-        )
+        ),
+        # Where the hub names its only split so.
+        "train": Part(
+            files=("train*.parquet", "*.parquet", "*.jsonl", "*.json", "*.tsv"),
+            split="train",
+            rows=600,
+        ),
     },
     columns=("|".join(NAMES["question"]), "|".join(NAMES["answer"])),
     read=read,
