@@ -66,11 +66,12 @@ def fields(
     """
     made: dict[str, JsonValue] = {
         "model": model.name,
-        "n": n,
         "seed": seed,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
     }
+    if n > 1:
+        made["n"] = n  # there are servers that refuse even an n of 1
     limit = "max_completion_tokens" if model.dialect == "openai" else "max_tokens"
     made[limit] = sampling.max_tokens
     if sampling.stop:
