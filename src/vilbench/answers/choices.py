@@ -25,7 +25,7 @@ _NAMED = re.compile(
 )
 _IN_PARENTHESES = re.compile(r"(?<![\w)])[(\[]([A-Z])[)\]](?!\w)")
 _AFTER_VERB = re.compile(
-    r"\b(not\s)?(?:is|be|choose|pick|select|with|therefore|thus|so|hence|but)[,:]?\s(not\s)?[\"']?([A-Z])"
+    r"\b(not\s)?(?:is|be|choose|pick|select|with|[Tt]herefore|[Tt]hus|[Ss]o|[Hh]ence|but)[,:]?\s(not\s)?[\"']?([A-Z])"
     r"(?=[\"']?(?:[.,;:!?)]|\s*$|\s(?:because|since|as|which)\b))",
 )
 _HAN = re.compile(r"[\u3400-\u9fff]+")

@@ -20,10 +20,11 @@ _LEAD: Final = re.compile(
     r"|[:：])\s+(?=\S)",
     re.IGNORECASE,
 )
-_TAIL: Final = re.compile(
-    r"\s*(?:[,;]?\s(?:where|because|since|which|when|with|as|so|in|for)\s.*|\s\((?=[^()]*[A-Za-z]{3}).*)$",
-    re.IGNORECASE,
+_REMARK: Final = re.compile(
+    r"[,;]?\s(?:where|because|since|which|when|if)\s.*|\s\((?=[^()]*[A-Za-z]{3}).*", re.IGNORECASE
 )
+_TAIL: Final = re.compile(r"[,;]?\s(?:with|as|so|in|for|on)\s.*", re.IGNORECASE)
+_SPLIT_UNIT: Final = re.compile(r"\$\s*([a-z]{1,12})\s*\$\s*(\^\s*\{?[23]\}?)\s*\$")
 _NOUNS: Final = re.compile(
     r"^(?:(?!(?:sin|cos|tan|cot|log|ln|exp|pi|sqrt)\b)[A-Za-z]{2,}[,\s]+|[Aa]\s)+"
     r"(?=[-\\(\[|√]?[-\\\d(]|[A-Za-z](?:\([a-z]\))?\s?[-=<>+*/^≤≥\\])"
@@ -55,15 +56,14 @@ def is_formula(text: str) -> bool:
 
 def formula(phrase: str) -> str | None:
     """The expression that a phrase states, as it is written; None when it states none."""
-    phrase = phrase[-LONGEST * 2 :]
+    phrase = _SPLIT_UNIT.sub(r" \\text{ \1}\2$", phrase[-LONGEST * 2 :])
     spans = list(_SPAN.finditer(phrase))
     if spans:
         return _joined(phrase, spans)
-    phrase = unmarked(phrase).strip()
-    phrase = _TAIL.sub("", phrase)
+    phrase = _REMARK.sub("", unmarked(phrase)).strip()
     while wordy(spelled(unitless(phrase).text)) and (lead := _LEAD.match(phrase)):
         phrase = phrase[lead.end() :]
-    phrase = _NOUNS.sub("", phrase).strip(" .,;:")
+    phrase = _NOUNS.sub("", _TAIL.sub("", phrase)).strip(" .,;:")
     return phrase if phrase and not wordy(spelled(unitless(phrase).text)) else None
 
 

@@ -18,7 +18,6 @@ from vilbench.answers.numbers import Quantity, canonical, converted, quantities,
 from vilbench.answers.statements import (
     LONGEST,
     SENTENCE_END,
-    concludes,
     ending,
     is_whole,
     last_line,
@@ -30,10 +29,11 @@ from vilbench.types import AnswerKind, Problem, Verdict
 T = TypeVar("T")
 
 _REASON: Final = re.compile(r",?\s(?:because|since)\s", re.IGNORECASE)
+_NEGATIVE: Final = re.compile(r"(?<![\d)]\s)\b(?:negative|minus)\s(?=[\d.])", re.IGNORECASE)
 _PERCENT: Final = unit_of("%")
 _PARENTHESIS: Final = re.compile(r"\([^()]*\)")
 _SAYS: Final = re.compile(
-    r"\S\s(?:is|are|was|were|be|shows?|reads?|says?|points?|pointing|turns?|turning|faces?"
+    r"\S\s(?:is|are|was|were|be|shows?|showing|reads?|reading|says?|saying|displays?|displaying|indicates?|indicating|points?|pointing|turns?|turning|faces?"
     r"|facing|seems?|appears?|looks?|located|has|have|called|to|on|in|at|towards?|an?|the)$"
 )
 _DENIES: Final = re.compile(
@@ -82,16 +82,14 @@ def extract(text: str, problem: Problem) -> str | None:
     last = last_line(text)
     if last is None:
         return None
-    if is_whole(text) or (kind in ("choice", "choices", "number", "list") and concludes(last)):
+    if is_whole(text):
         return _from_phrase(last, problem, kind)
-    if kind == "choice":
-        return lettered(spaced(plain(last)), problem.choices)
     end = ending(text)
-    if end is None:
-        return None
     if kind == "text":
-        return opinion(plain(end)) if worded(problem.answer) in ("yes", "no") else None
-    return _from_phrase(end, problem, kind)
+        return opinion(plain(end)) if end and _is_opinion(problem) else None
+    if end is not None:
+        return _from_phrase(end, problem, kind)
+    return lettered(spaced(plain(last)), problem.choices) if kind == "choice" else None
 
 
 def normalize(answer: str, problem: Problem) -> str:
@@ -168,6 +166,10 @@ def _kind(problem: Problem) -> AnswerKind:
     return kind
 
 
+def _is_opinion(problem: Problem) -> bool:
+    return worded(problem.answer) in ("yes", "no")
+
+
 def _quantity(phrase: str) -> Quantity | None:
     """The last number of a plain phrase, one in parentheses only when no other is there."""
     outside = _PARENTHESIS.sub(lambda match: " " * len(match[0]), phrase)
@@ -176,7 +178,7 @@ def _quantity(phrase: str) -> Quantity | None:
 
 
 def _value(answer: str, problem: Problem) -> Fraction | None:
-    quantity = _quantity(spaced(plain(answer)[-LONGEST:]))
+    quantity = _quantity(_signed(plain(answer)[-LONGEST:]))
     if quantity is None:
         return None
     value = converted(quantity, problem.unit)
@@ -185,6 +187,11 @@ def _value(answer: str, problem: Problem) -> Fraction | None:
         if gold is not None and gold.unit is None and 0 < gold.value < 1:
             return value / 100  # a share is asked, a percentage is said
     return value
+
+
+def _signed(phrase: str) -> str:
+    """A plain phrase with its Chinese translated and "negative 3" as "-3"."""
+    return _NEGATIVE.sub("-", spaced(phrase))
 
 
 def _close(given: str, gold: str, problem: Problem) -> bool:
@@ -220,10 +227,11 @@ def _from_phrase(phrase: str, problem: Problem, kind: AnswerKind) -> str | None:
     if kind == "list":
         return values(phrase)
     if kind == "text":
-        return plain(phrase).strip() or None
+        said = plain(phrase).strip()
+        return (_is_opinion(problem) and opinion(said)) or said or None
     if kind == "expression":
         end = SENTENCE_END.search(_REASON.split(phrase, maxsplit=1)[0])
         return formula(phrase[: end.start()] if end else phrase)
-    words = spaced(plain(_REASON.split(phrase, maxsplit=1)[0]))
+    words = _signed(plain(_REASON.split(phrase, maxsplit=1)[0]))
     quantity = _quantity(SENTENCE_END.split(words, maxsplit=1)[0])
     return words[quantity.start : quantity.end] if quantity else None

@@ -38,6 +38,8 @@ _WORDS = (
     " fifteen sixteen seventeen eighteen nineteen twenty"
 )
 _WORD = re.compile(rf"\b(?:{_WORDS.replace(' ', '|')})\b", re.IGNORECASE)
+_TIMES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_MANY = re.compile(rf"\s({'|'.join(_TIMES)})\b", re.IGNORECASE)
 _AND = re.compile(r"\s?(?:,|and\b)?\s?", re.IGNORECASE)
 _LARGEST_EXPONENT = 50
 
@@ -130,9 +132,12 @@ def quantities(text: str) -> list[Quantity]:
 
 
 def _measured(text: str, value: Fraction, number: re.Match[str]) -> Quantity:
-    match = _UNIT.match(text, number.end())
+    end = number.end()
+    if many := _MANY.match(text, end):
+        value, end = value * _TIMES[many[1].lower()], many.end()
+    match = _UNIT.match(text, end)
     unit = _known(match) if match else None
-    end = match.end() if match and unit else number.end()
+    end = match.end() if match and unit else end
     return Quantity(value, unit, number.start(), end)
 
 

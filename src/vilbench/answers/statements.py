@@ -15,6 +15,7 @@ _STATEMENTS: Final = 8
 """Statements of an answer that are tried, the last first."""
 _ANSWER_LINE: Final = re.compile(
     r"\banswer[*_ \t]*(?:[:：=]|[-–—] )|^[#*_ \t]*(?:the )?(?:final |correct )?answer[*_ \t\r]*$"
+    r"|\b(?:correct|right|best|final) (?:option|choice|value|result)[*_ \t]*[:：]"
     r"|<answer>|(?:答案|【答案】|【解答】)[*_ \t]*[:：]|【答案】",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -31,6 +32,8 @@ _CONCLUSION: Final = re.compile(
     re.IGNORECASE,
 )
 _FINISHED: Final = re.compile(r"[.!$*)\]}°%。！]\s*$")
+_IS: Final = re.compile(r"(?:\b(?:is|are|was|were|equals?)\b|=)[^.!?=]{1,80}\S*$")
+_DISPLAYED: Final = re.compile(r"(?:\\\]|\$\$)\s*$")
 _STEP: Final = re.compile(r"\W*step\s*\d|\(?\d{1,3}[.)]\s+[^\W\d]", re.IGNORECASE)
 SENTENCE_END: Final = re.compile(r"[.!?](?=\s+[A-Z\"'(*])|\.\s*$|[。！？]")
 _BRACE: Final = re.compile(r"[{}]")
@@ -52,36 +55,47 @@ def stated(text: str) -> str | None:
 
 def last_line(text: str) -> str | None:
     """The end of the last line that says something, None for an empty text."""
-    lines = text.rstrip().rsplit("\n", 1)
-    return lines[-1].strip()[-LONGEST:] or None
+    lines = _said(text[-4 * LONGEST :])
+    return lines[-1][-LONGEST:] if lines else None
 
 
 def is_whole(text: str) -> bool:
     """Whether a text is one short line, and no step: an answer as a whole."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    line = lines[0].strip()[-LONGEST:] if len(lines) == 1 else ""
+    if len(text) > 4 * LONGEST:
+        return False
+    lines = _said(text)
+    line = lines[0][-LONGEST:] if len(lines) == 1 else ""
     return 0 < len(line) <= SHORT and _STEP.match(line) is None
 
 
 def concludes(line: str) -> bool:
-    """Whether a line draws a conclusion and is finished."""
-    return _CONCLUSION.match(line) is not None and _FINISHED.search(line) is not None
+    """Whether a finished line draws a conclusion, or is a short sentence that says what is."""
+    if _FINISHED.search(line) is None:
+        return False
+    if _CONCLUSION.match(line) is not None:
+        return True
+    return len(line) <= SHORT and _STEP.match(line) is None and _IS.search(line) is not None
 
 
 def ending(text: str) -> str | None:
     r"""The conclusion at the end of a text, with the display that it leads to.
 
-    "Therefore the line is:", "\[", "y = x - 5", "\]" is one conclusion.
+    "Therefore the line is:", "\[", "y = x - 5", "\]" is one conclusion, and so is an equation
+    that is displayed at the end.
     """
-    kept: deque[str] = deque(maxlen=2)
-    for line in text[-4 * LONGEST :].split("\n"):
-        if line.strip(_DECORATION + "\\[]()$"):
-            kept.append(line.strip())
-    if not kept:
+    lines = _said(text[-4 * LONGEST :])
+    if not lines:
         return None
-    if len(kept) == 2 and kept[0].endswith((":", "：")) and _CONCLUSION.match(kept[0]):
-        return f"{kept[0]} {kept[1]}"[-LONGEST:]
-    return kept[-1][-LONGEST:] if concludes(kept[-1]) else None
+    last = lines[-1]
+    if len(lines) > 1 and lines[-2].endswith((":", "：")) and _CONCLUSION.match(lines[-2]):
+        return f"{lines[-2]} {last}"[-LONGEST:]
+    displayed = _DISPLAYED.search(text[-LONGEST:]) is not None and "=" in last
+    return last[-LONGEST:] if displayed or concludes(last) else None
+
+
+def _said(text: str) -> list[str]:
+    """The lines that hold more than marks."""
+    return [line.strip() for line in text.split("\n") if line.strip(_DECORATION + "\\[]()$")]
 
 
 def _after(text: str, statement: re.Pattern[str]) -> Iterator[str]:

@@ -89,16 +89,17 @@ def worded(text: str) -> str:
 
 
 _OPINION = re.compile(
-    r"\W*(?:step\s*\d{1,3}\W*)?(?:(?:so|thus|therefore|hence|finally|in conclusion|overall)\b\W*)?"
-    r"(yes|no)\b(?:\s*[,.;:!–—-]|\s+(?:it|there|he|she|they|this|that|these|we|i|you)\b|\W*$)",
+    r"^\W*(?:step\s*\d{1,3}\W*)?(?:(?:so|thus|therefore|hence|finally|in conclusion|overall)\b\W*)?"
+    r"(yes|no)\b(?:\s*[,.;:!–—-]|\s+(?:it|there|he|she|they|this|that|these|we|i|you)\b|\W*$)"
+    r"|[,;.]\s(?:so|thus|therefore|hence)[,:]?\s(yes|no)(?:[,.;:!]|$)",
     re.IGNORECASE,
 )
 
 
 def opinion(text: str) -> str | None:
-    """The yes or no that a concluding sentence begins with, None when it says neither."""
-    match = _OPINION.match(text)
-    return match[1].lower() if match else None
+    """The yes or no that a sentence begins or concludes with, None when it says neither."""
+    match = _OPINION.search(text)
+    return (match[1] or match[2]).lower() if match else None
 
 
 def _worded(text: str) -> str:
