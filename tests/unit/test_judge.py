@@ -105,6 +105,9 @@ def test_the_rubric_names_criteria_and_scale() -> None:
     for word in ("relevance", "coherence", "accuracy", "clarity", "5 excellent", "1 very poor"):
         assert word in asked.system
     assert prompt_text(asked).count("Overall Score: an integer from 1 to 5") == 1
+    one_turn = PROMPTS["one-turn"].ask_step(PROBLEM, TEXT)
+    assert one_turn.system == ""
+    assert asked.system in str(one_turn.parts[-1])
     whole = PROMPTS["rubric"].ask_whole(PROBLEM, TEXT)
     assert "as a whole" in str(whole.parts[-1]) and "last step" not in str(whole.parts[-1])
 

@@ -161,7 +161,7 @@ def test_samples_draw_every_wording() -> None:
     for source in WORDINGS:
         of_it = [one for one in samples() if one.source == source]
         kinds = {(one.answer_kind, one.precision, bool(one.question)) for one in of_it}
-        assert len(kinds) == 16  # five kinds and places of a number, with a question and without
+        assert len(kinds) == 18  # six kinds and places of a number, with a question and without
         drawn = {repr(wording(one, "direct")) for one in of_it}
         assert None not in drawn
 
@@ -172,8 +172,8 @@ def test_formats_are_pinned() -> None:
         "steps": "steps@1-8a1f5ee8",
         "steps-brief": "steps-brief@1-b5d9d824",
         "direct": "direct@1-4d67998f",
-        "source-steps": "source-steps@1-8c155bf3",
-        "source-direct": "source-direct@1-2baeb516",
+        "source-steps": "source-steps@1-98bf2be2",
+        "source-direct": "source-direct@1-cc80617b",
     }
     form = FORMATS["source-steps"]
     assert pickle.loads(pickle.dumps(form)) == form  # noqa: S301

@@ -196,6 +196,15 @@ PROMPTS: Mapping[str, JudgePrompt] = MappingProxyType(
             heading="Solution:",
             max_tokens=512,
         ),
+        "one-turn": JudgePrompt(
+            name="one-turn",
+            version=1,
+            rubric="",
+            whole=f"{_RUBRIC}\n\nEvaluate the solution above as a whole.\n{_REPLY}",
+            step=f"{_RUBRIC}\n\nEvaluate its last step, given the steps before it.\n{_REPLY}",
+            heading="Solution:",
+            max_tokens=512,
+        ),
         "brief": JudgePrompt(
             name="brief",
             version=1,
@@ -207,7 +216,8 @@ PROMPTS: Mapping[str, JudgePrompt] = MappingProxyType(
         ),
     }
 )
-"""`rubric` for real models; `brief` is what the embedded models have learnt."""
+"""`rubric` for real models; `one-turn` for judges of which some take no system turn, such as
+Molmo, so that all are asked in the same words; `brief` is what the embedded models have learnt."""
 
 
 class JudgeScorer:

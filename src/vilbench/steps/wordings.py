@@ -140,7 +140,7 @@ def _mathvista(problem: Problem, way: Way) -> Wording:
 
 
 def _mathverse(problem: Problem, way: Way) -> Wording:
-    choice = problem.answer_kind == "choice"
+    choice = problem.answer_kind in ("choice", "choices")
     sought = "the correct option letter, e.g., A, B, C, D" if choice else ""
     sought = sought or "the final value, e.g., 1, 2.5, 300"
     if way == "direct":
@@ -191,6 +191,7 @@ def samples() -> tuple[Problem, ...]:
     kinds: list[dict[str, object]] = [
         {"answer_kind": "choice", "choices": ("x", "y")},
         {"answer_kind": "choice"},
+        {"answer_kind": "choices", "choices": ("x", "y")},
         {"answer_kind": "list"},
         {"answer_kind": "text"},
         *numbers,
