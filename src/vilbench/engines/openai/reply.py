@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -80,7 +81,7 @@ def read(data: bytes, kind: str, n: int, sampling: Sampling) -> Answer:
     usage = _usage(said.get("usage"))
     model = said.get("model")
     return Answer(
-        completions=tuple(_completions(choices, usage)),
+        completions=tuple(_completions(choices, usage, sampling.max_tokens)),
         offered=len(listed),
         faults=tuple(faults),
         usage=usage,
@@ -211,14 +212,14 @@ def _count(said: Mapping[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _completions(choices: Sequence[_Choice], usage: Usage | None) -> list[Completion]:
+def _completions(choices: Sequence[_Choice], usage: Usage | None, most: int) -> list[Completion]:
     """The choices with their shares of the tokens.
 
     The prompt was computed for the first of them and was at hand for the others. What a
     choice has written is its tokens where they are listed, else its share by length.
     """
     total = usage or Usage()
-    written = _shares(choices, total.completion_tokens)
+    written = _shares(choices, total.completion_tokens, most)
     made = []
     for place, (choice, tokens) in enumerate(zip(choices, written, strict=True)):
         used = Usage(
@@ -230,12 +231,17 @@ def _completions(choices: Sequence[_Choice], usage: Usage | None) -> list[Comple
     return made
 
 
-def _shares(choices: Sequence[_Choice], total: int) -> list[int]:
-    """`total` shared out; the shares sum up to it."""
-    weights = [len(choice.tokens) or len(choice.text) for choice in choices]
-    if not all(choice.tokens for choice in choices):
-        weights = [len(choice.text) for choice in choices]
-    weights = [weight + 1 for weight in weights]
-    whole = sum(weights)
-    ends = [total * sum(weights[: place + 1]) // whole for place in range(len(weights))]
-    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+def _shares(choices: Sequence[_Choice], total: int, most: int) -> list[int]:
+    """`total` shared out, at most `most` for each where that is possible; the sum is kept."""
+    listed = all(choice.tokens for choice in choices)
+    weights = [1 + len(choice.tokens if listed else choice.text) for choice in choices]
+    ends = [total * end // sum(weights) for end in accumulate(weights)]
+    shares = [end - begin for begin, end in pairwise([0, *ends])]
+    spare = sum(max(0, share - most) for share in shares)
+    shares = [min(share, most) for share in shares]
+    for place, share in enumerate(shares):
+        more = min(spare, most - share)
+        shares[place] += more
+        spare -= more
+    shares[0] += spare
+    return shares
