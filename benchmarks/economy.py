@@ -36,7 +36,7 @@ from vilbench.collect.growth import Method
 from vilbench.collect.policy import Grader, Limits, Policy
 from vilbench.embedded import model_folder
 from vilbench.engines.local import LocalEngine
-from vilbench.metrics import Bootstrap, pooled_auroc, stratified_auroc, within_auroc
+from vilbench.metrics import Bootstrap, Stratified, pooled_auroc, within_auroc
 from vilbench.problems.puzzles.puzzle import Puzzle, puzzles
 from vilbench.search import (
     Draw,
@@ -272,7 +272,7 @@ class Labeller:
         bootstrap = Bootstrap(len(scores))
         within = within_auroc(scores, right, bootstrap)
         pooled = pooled_auroc(scores, right, bootstrap)
-        same = stratified_auroc(scores, right, numbers, bootstrap)
+        same = Stratified(scores, right, numbers).pooled(bootstrap)
         return Point(
             name=way.name,
             setting=way.setting,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vilbench.metrics import Bootstrap, pooled_auroc, stratified_auroc, within_auroc
+from vilbench.metrics import Bootstrap, Stratified, pooled_auroc, within_auroc
 
 
-def test_stratified_auroc_compares_what_is_of_one_stratum() -> None:
+def test_it_compares_what_is_of_one_stratum() -> None:
     rng = np.random.default_rng(4)
     sizes = rng.integers(1, 6, 30)
     strata = [rng.integers(0, 3, n).tolist() for n in sizes]
@@ -30,13 +30,13 @@ def test_stratified_auroc_compares_what_is_of_one_stratum() -> None:
         if ok and not bad and same == stratum
     ]
     bootstrap = Bootstrap(len(sizes))
-    found = stratified_auroc(scores, right, strata, bootstrap)
+    found = Stratified(scores, right, strata).pooled(bootstrap)
     assert found.value == pytest.approx(np.mean(pairs), abs=1e-12)
     assert found.value is not None and found.low is not None and found.high is not None
     assert found.low < found.value < found.high
     assert found.missing == sum(value is None for some in scores for value in some)
     # One stratum is the pooled AUROC.
-    alone = stratified_auroc(scores, right, [[0] * n for n in sizes], bootstrap)
+    alone = Stratified(scores, right, [[0] * n for n in sizes]).pooled(bootstrap)
     pooled = pooled_auroc(scores, right, bootstrap)
     assert alone.value == pytest.approx(pooled.value)
     assert alone.low == pytest.approx(pooled.low)
@@ -47,5 +47,5 @@ def test_a_value_that_only_falls_tells_nothing_among_steps_of_one_number() -> No
     numbers = [list(range(len(one))) for one in right]
     scores: list[list[float | None]] = [[-float(n) for n in one] for one in numbers]
     bootstrap = Bootstrap(3)
-    assert stratified_auroc(scores, right, numbers, bootstrap).value == 0.5
+    assert Stratified(scores, right, numbers).pooled(bootstrap).value == 0.5
     assert within_auroc(scores, right, bootstrap).value == 1.0

@@ -64,7 +64,9 @@ class StepEvidence(Record):
 
     A step counts as right if it and all steps before it are right, by labels that do not
     come from a model: the value of a prefix. Steps whose label cannot be told are left out
-    (`unchecked`). `pooled` and `within` are as in `Discrimination`, over steps. Macro-F1 is
+    (`unchecked`). `pooled` and `within` are as in `Discrimination`, over steps. `same` is
+    `pooled` with steps compared only with those of the same number: early steps are right more
+    often than late ones, so whatever falls along a solution looks good without it. Macro-F1 is
     there only with a threshold that was chosen on other problems; a step without a verdict
     (`missing`) counts in it as missed. Intervals are 95 %, clustered by problem.
     """
@@ -84,6 +86,9 @@ class StepEvidence(Record):
     within_low: float | None
     within_high: float | None
     n_within: int = Field(description="problems with right and with wrong steps")
+    same: float | None = None
+    same_low: float | None = None
+    same_high: float | None = None
     threshold: float | None = None
     macro_f1: float | None = None
     f1_low: float | None = None

@@ -9,7 +9,7 @@ from vilbench.evaluate.labels import Labeller, soundness
 from vilbench.evaluate.pools import Pools
 from vilbench.evaluate.results import StepEvidence
 from vilbench.evaluate.slices import Slice
-from vilbench.metrics import Calls, Separation
+from vilbench.metrics import Calls, Separation, Stratified
 from vilbench.store.records import ScoreRef
 from vilbench.types import StepScores
 
@@ -40,11 +40,13 @@ class LabelledSteps:
     Attributes:
         scores: Its values, `[P][*]`; None is no verdict.
         right: Whether each step ends a sound prefix, in the same shape.
+        numbers: Of each step within its solution, in the same shape.
         unchecked: Steps without a label, `[P]`.
     """
 
     scores: Sequence[Sequence[float | None]]
     right: Sequence[Sequence[bool]]
+    numbers: Sequence[Sequence[int]]
     unchecked: Sequence[int]
 
     @classmethod
@@ -52,22 +54,25 @@ class LabelledSteps:
         """The labelled steps of the pools with a step scorer's values."""
         scores: list[list[float | None]] = []
         right: list[list[bool]] = []
+        numbers: list[list[int]] = []
         unchecked = []
         for pool, labels in zip(pools.solutions, sound, strict=True):
             scores.append([])
             right.append([])
+            numbers.append([])
             left_out = 0
             for solution, marks in zip(pool, labels, strict=True):
                 record = values.get(ScoreRef(solution.problem_id, solution.index))
                 given = record.values if record else (None,) * len(marks)
-                for value, mark in zip(given, marks, strict=False):
+                for number, (value, mark) in enumerate(zip(given, marks, strict=False)):
                     if mark is None:
                         left_out += 1
                     else:
                         scores[-1].append(value)
                         right[-1].append(mark)
+                        numbers[-1].append(number)
             unchecked.append(left_out)
-        return cls(scores, right, unchecked)
+        return cls(scores, right, numbers, unchecked)
 
 
 def step_evidence(
@@ -82,6 +87,7 @@ def step_evidence(
         threshold: Values of at least this are called right; chosen on other problems.
     """
     separation = Separation(steps.scores, steps.right)
+    level = Stratified(steps.scores, steps.right, steps.numbers)
     calls = None if threshold is None else Calls(steps.scores, steps.right, threshold)
     for part in parts:
         right = [steps.right[place] for place in part.places]
@@ -90,6 +96,7 @@ def step_evidence(
             continue
         within = separation.within(part.bootstrap, part.places)
         pooled = separation.pooled(part.bootstrap, part.places)
+        same = level.pooled(part.bootstrap, part.places)
         f1 = calls and calls.macro_f1(part.bootstrap, part.places)
         yield StepEvidence(
             scorer=scorer,
@@ -107,6 +114,9 @@ def step_evidence(
             within_low=within.low,
             within_high=within.high,
             n_within=within.n_problems,
+            same=same.value,
+            same_low=same.low,
+            same_high=same.high,
             threshold=threshold,
             macro_f1=f1 and f1.value,
             f1_low=f1 and f1.low,

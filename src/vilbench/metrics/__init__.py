@@ -9,8 +9,8 @@ from vilbench.metrics.auroc import (
     POOLED_RESAMPLES,
     Auroc,
     Separation,
+    Stratified,
     pooled_auroc,
-    stratified_auroc,
     within_auroc,
 )
 from vilbench.metrics.bootstrap import LEVEL, Bootstrap, Estimate
@@ -35,6 +35,7 @@ __all__ = [
     "Estimate",
     "MacroF1",
     "Separation",
+    "Stratified",
     "Threshold",
     "VerdictCounts",
     "best_threshold",
@@ -45,6 +46,5 @@ __all__ = [
     "minimal_detectable_delta",
     "pooled_auroc",
     "recovered_share",
-    "stratified_auroc",
     "within_auroc",
 ]

@@ -151,48 +151,68 @@ def pooled_auroc(
     return Separation(scores, correct).pooled(bootstrap)
 
 
-def stratified_auroc(
-    scores: Sequence[Sequence[float | None]],
-    correct: Sequence[Sequence[bool]],
-    strata: Sequence[Sequence[int]],
-    bootstrap: Bootstrap,
-) -> Auroc:
-    """AUROC among what is of one stratum, over all problems; every pair counts alike.
+class Stratified:
+    """How often right outscores wrong within the strata, for every pair of problems.
 
     With the number of a step as its stratum, steps are compared with those of the same number
     alone. Early steps are right more often than late ones, and a value that does nothing but
-    fall along a solution profits from that under the other two.
+    fall along a solution profits from that in a `Separation`.
 
     Args:
         scores: A pool per problem; None is left out.
         correct: Which are right, in the same shape.
         strata: Of each, in the same shape.
-        bootstrap: Resamples of these problems.
 
     Raises:
-        ValueError: Shapes differ, a score is NaN or infinite, or the bootstrap is of other
-            problems.
+        ValueError: Shapes differ, or a score is NaN or infinite.
     """
-    size = bootstrap.n_problems
-    wins, pairs = np.zeros((size, size)), np.zeros((size, size))
-    known, missing = np.zeros(size, dtype=np.bool_), 0
-    for stratum in sorted({one for some in strata for one in some}):
-        chosen = [[one == stratum for one in some] for some in strata]
-        part = Separation(
-            [list(compress(*pool)) for pool in zip(scores, chosen, strict=True)],
-            [list(compress(*pool)) for pool in zip(correct, chosen, strict=True)],
+
+    def __init__(
+        self,
+        scores: Sequence[Sequence[float | None]],
+        correct: Sequence[Sequence[bool]],
+        strata: Sequence[Sequence[int]],
+    ) -> None:
+        size = len(scores)
+        self._wins, self._pairs = np.zeros((size, size)), np.zeros((size, size))
+        self._scored = np.zeros(size)
+        self._missing = np.zeros(size, dtype=np.intp)
+        for stratum in sorted({one for some in strata for one in some}):
+            chosen = [[one == stratum for one in some] for some in strata]
+            part = Separation(
+                [list(compress(*pool)) for pool in zip(scores, chosen, strict=True)],
+                [list(compress(*pool)) for pool in zip(correct, chosen, strict=True)],
+            )
+            self._wins += part._wins
+            self._pairs += np.outer(part._rights, part._wrongs)
+            self._scored += part._rights + part._wrongs
+            self._missing += part._missing
+
+    def pooled(self, bootstrap: Bootstrap, places: Places | None = None) -> Auroc:
+        """AUROC over all pairs of one stratum, of all problems together; see `Separation.pooled`.
+
+        Raises:
+            ValueError: The bootstrap is not of so many problems.
+        """
+        chosen = np.arange(len(self._scored)) if places is None else places
+        if bootstrap.n_problems != len(chosen):
+            raise ValueError(
+                f"a bootstrap of {bootstrap.n_problems} problems does not match {len(chosen)}"
+            )
+        missing = int(self._missing[chosen].sum())
+        wins, pairs = (one[np.ix_(chosen, chosen)] for one in (self._wins, self._pairs))
+        if not pairs.any():
+            return Auroc(None, None, None, 0, missing)
+        counts = bootstrap.counts
+        if bootstrap.n_problems > _MANY_PROBLEMS:
+            counts = counts[:POOLED_RESAMPLES]
+        single = counts.astype(np.float32)
+        won, held = (
+            np.einsum("rp,rp->r", single @ one.astype(np.float32), counts) for one in (wins, pairs)
         )
-        part._places(bootstrap, None)
-        wins += part._wins
-        pairs += np.outer(part._rights, part._wrongs)
-        known |= part._rights + part._wrongs > 0
-        missing += int(part._missing.sum())
-    if not pairs.any():
-        return Auroc(None, None, None, 0, missing)
-    counts = bootstrap.counts[:POOLED_RESAMPLES] if size > _MANY_PROBLEMS else bootstrap.counts
-    won, held = (np.einsum("rp,rp->r", counts @ one, counts) for one in (wins, pairs))
-    value = float(wins.sum() / pairs.sum())
-    return _auroc(value, won[held > 0] / held[held > 0], int(known.sum()), missing)
+        value = float(wins.sum() / pairs.sum())
+        scored = int((self._scored[chosen] > 0).sum())
+        return _auroc(value, won[held > 0] / held[held > 0], scored, missing)
 
 
 def _auroc(value: float, drawn: Floats, n_problems: int, missing: int) -> Auroc:

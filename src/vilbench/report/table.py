@@ -191,8 +191,8 @@ def _notes(found: Findings) -> list[str]:
     ]
     lines += [
         f"Steps, {name(one.scorer)}: AUROC within problems {numerals.auroc(one.within)} "
-        f"({numerals.auroc(one.within_low)} – {numerals.auroc(one.within_high)}), pooled "
-        f"{numerals.auroc(one.pooled)}"
+        f"({numerals.auroc(one.within_low)} – {numerals.auroc(one.within_high)}), among steps of "
+        f"the same number {numerals.auroc(one.same)}, pooled {numerals.auroc(one.pooled)}"
         + (f", macro-F1 {numerals.percent(one.macro_f1)} %." if one.macro_f1 is not None else ".")
         for one in evidence.steps
     ]
