@@ -64,10 +64,10 @@ def test_steps_of_puzzles_by_hand(tmp_path: Path) -> None:
     assert (found.n_problems, found.n_steps) == (4, 2 * sum(sizes))
     assert (found.n_right, found.unchecked, found.missing) == (2 * sum(sizes) - 4, 0, 0)
     # The one wrong step of each problem has the lowest value of all: 0.2.
-    assert (found.within, found.pooled, found.n_within) == (1.0, 1.0, 4)
+    assert (found.within, found.pooled, found.same, found.n_within) == (1.0, 1.0, 1.0, 4)
     assert (found.threshold, found.macro_f1, found.f1_low, found.f1_high) == (0.5, 1.0, 1.0, 1.0)
     opposite = whole(results, "other")
-    assert (opposite.within, opposite.pooled) == (0.0, 0.0)
+    assert (opposite.within, opposite.pooled, opposite.same) == (0.0, 0.0, 0.0)
     # Nothing was chosen for it, so that there is no threshold to call steps by.
     assert (opposite.threshold, opposite.macro_f1, opposite.f1_right) == (None, None, None)
     families = {
