@@ -60,11 +60,9 @@ def vilbench(*arguments: object) -> None:
 
 
 def _python(*arguments: object) -> None:
-    subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        check=True,
-        env={"OMP_NUM_THREADS": "1", **os.environ},
-    )
+    command = [sys.executable, *map(str, arguments)]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    subprocess.run(command, check=True, env=environment)  # noqa: S603
 
 
 def exported(run: Path, values: str, to: Path, *options: object) -> None:
