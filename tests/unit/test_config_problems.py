@@ -227,3 +227,13 @@ def test_the_list_names_every_source(vilbench: Command) -> None:
 def test_errors_of_loading_are_input_errors() -> None:
     with pytest.raises(InputError, match="no commit of Lin-Chen/MMStar is known here"):
         config.load_problems(recipe("{source: mmstar}"))
+
+
+def test_where_problems_come_from_is_known(tmp_path: Path) -> None:
+    path = copy(tmp_path)
+    made = recipe(f"[{{source: mathverse, path: {path}}}, {{source: puzzles, limit: 2}}]")
+    found = config.load_problems(made)
+    assert found.origins == (f"mathverse:testmini: {path}", "puzzles:test: drawn with seed 0")
+    assert found.digest() == config.load_problems(made).digest()
+    fewer = config.load_problems(recipe(f"{{source: mathverse, path: {path}, limit: 2}}"))
+    assert fewer.digest() != found.digest()

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from string import ascii_uppercase
 
+from pydantic import JsonValue
 from rich.console import Console
 
 from vilbench import __version__, config
@@ -41,6 +42,9 @@ _TOLD = 20
 
 _COMMAND = "command"
 """Kind of the event that holds a command and its recipe."""
+
+_READ = "input read"
+"""Kind of the event that says which problems there are: where they come from, and their hash."""
 
 _REJECTED = "input set aside"
 """Kind of the event that lists rows of the input that were not used."""
@@ -99,6 +103,13 @@ def _store_input(run: Run, loaded: ProblemSet) -> None:
     rejected = [str(error) for error in loaded.rejected]
     if rejected != rejected_rows(run):
         run.event(_REJECTED, {"rows": list(rejected)})
+    data: dict[str, JsonValue] = {
+        "origins": list(loaded.origins),
+        "problems": len(loaded.problems),
+        "sha256": loaded.digest(),
+    }
+    if data not in [event.data for event in run.events() if event.kind == _READ]:
+        run.event(_READ, data)
 
 
 def rejected_rows(run: Run) -> list[str]:

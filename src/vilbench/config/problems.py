@@ -163,4 +163,5 @@ def _puzzles(problems: ProblemsConfig, limit: subset.Limit | None, seed: int) ->
         raise RecipeError("puzzles have no end: none can be drawn", field="problems.draw")
     splits: tuple[Split, ...] = get_args(Split)
     split = next(one for one in splits if one == (problems.split or "test"))
-    return ProblemSet(problems.name, tuple(p.problem for p in puzzles(split, most, seed)))
+    drawn = tuple(p.problem for p in puzzles(split, most, seed))
+    return ProblemSet(problems.name, drawn, origins=(f"{problems.name}: drawn with seed {seed}",))

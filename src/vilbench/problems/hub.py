@@ -37,7 +37,7 @@ class Remote(NamedTuple):
 
     def __str__(self) -> str:
         config = f" ({self.config})" if self.config else ""
-        return f"{self.repository}@{self.revision[:12]}{config}:{self.split}"
+        return f"{self.repository}@{self.revision}{config}:{self.split}"
 
 
 def is_commit(revision: str) -> bool:

@@ -83,7 +83,13 @@ class Loading:
         """
         if not self.problems:
             raise _nothing_usable(self.origin, self.rejected)
-        return ProblemSet(self.name, tuple(self.problems), tuple(self.rejected), tuple(self.notes))
+        return ProblemSet(
+            self.name,
+            tuple(self.problems),
+            tuple(self.rejected),
+            tuple(self.notes),
+            (f"{self.name}: {self.origin}",),
+        )
 
 
 def placed(error: ProblemError | ImageError, place: Place) -> ProblemError | ImageError:

@@ -175,6 +175,8 @@ def load(
     if digest != card.sha256:
         raise InputError("has been changed since it was prepared", file=path)
     found = load_jsonl(path, source=name, limit=limit, picture=_picture)
+    at = f"{card.repository}@{card.revision}" if card.revision else "a local copy"
+    found = replace(found, origins=(f"{name}: {at}, prepared {card.made}, sha256 {digest}",))
     if limit is not None:
         return found
     return replace(

@@ -89,7 +89,8 @@ def read(request: Request) -> ProblemSet:
     """
     source = find(request.source)
     name, part = part_of(source, request.split)
-    loading = Loading(f"{request.source}:{name}", request.path or source.repository)
+    origin = request.path or _remote(request, source, part)
+    loading = Loading(f"{request.source}:{name}", str(origin))
     rows = 0
     for here in _reads(request, source, part):
         _check_columns(here.table, source, request.columns)
@@ -108,15 +109,12 @@ def read(request: Request) -> ProblemSet:
     return loading.finished()
 
 
-def commit_of(request: Request) -> str | None:
-    """The commit that a request reads from the hub; None where it reads a local copy.
+def _remote(request: Request, source: Source, part: Part) -> hub.Remote:
+    """What is read of the hub.
 
     Raises:
         InputError: No commit is known.
     """
-    if request.path is not None:
-        return None
-    source = find(request.source)
     revision = request.revision or source.revision
     if revision is None:
         raise InputError(
@@ -125,7 +123,7 @@ def commit_of(request: Request) -> str | None:
             "a revision, or a path to a copy",
             field="revision",
         )
-    return revision
+    return hub.Remote(source.repository, part.config, part.split, revision)
 
 
 class _Read(NamedTuple):
@@ -149,9 +147,8 @@ def _problem(
 
 def _reads(request: Request, source: Source, part: Part) -> Iterator[_Read]:
     if request.path is None:
-        commit = commit_of(request)
-        remote = hub.Remote(source.repository, part.config, part.split, str(commit))
-        yield _Read(hub.fetched(remote), Pictures(None, encoded=False))
+        found = hub.fetched(_remote(request, source, part))
+        yield _Read(found, Pictures(None, encoded=False))
         return
     yield from reads(request.path, part.files)
 

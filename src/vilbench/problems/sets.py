@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,19 @@ class ProblemSet:
         rejected: One error per row that was set aside, each naming file, row and field.
         notes: What a reader should know and that stopped nothing (a converted image, a
             reading that was chosen among two).
+        origins: Where they were read, in words: a data set at a commit, or a local copy.
     """
 
     name: str
     problems: tuple[Problem, ...]
     rejected: tuple[ProblemError | ImageError, ...] = ()
     notes: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """SHA-256 of the problems, which name their images by hash."""
+        lines = (problem.model_dump_json().encode() for problem in self.problems)
+        return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
 def together(sets: Sequence[ProblemSet]) -> ProblemSet:
@@ -50,4 +58,5 @@ def together(sets: Sequence[ProblemSet]) -> ProblemSet:
         tuple(problems.values()),
         tuple(error for one in sets for error in one.rejected),
         tuple(note for one in sets for note in one.notes),
+        tuple(origin for one in sets for origin in one.origins),
     )
