@@ -83,7 +83,7 @@ def collect(out: Path, puzzles: int) -> None:
     (out / "omega.yaml").write_text(OMEGA, encoding="utf-8")
     vilbench("collect", out / "omega.yaml", "--out", out / "omega")
     exported(out / "omega", "omega-filled", rows / "omega", *spread)
-    vilbench("collect", "embedded-collect", "--limit", 1000, "--out", out / "rest")
+    vilbench("collect", "embedded-collect", "--limit", 300, "--out", out / "rest")
     exported(out / "rest", "rest", rows / "rest")
     exported(out / "rest", "judge", rows / "judge", *spread)
 
