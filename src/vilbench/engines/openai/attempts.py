@@ -65,6 +65,22 @@ async def persistently(
     Raises:
         RequestFault: That of the last attempt.
     """
+    failed: list[RequestFault] = []
+    try:
+        return await attempt()
+    except RequestFault as fault:
+        failed.append(fault)
+
+    async def once() -> Result:
+        # The first attempt is counted here and made above: most requests need no more.
+        if failed:
+            raise failed.pop()
+        return await attempt()
+
+    return await _retrying(patience, note)(once)
+
+
+def _retrying(patience: Patience, note: Callable[[RequestFault], None]) -> AsyncRetrying:
     backoff = wait_random_exponential(multiplier=patience.first_wait_s, max=patience.longest_wait_s)
 
     def wait(state: RetryCallState) -> float:
@@ -76,18 +92,13 @@ async def persistently(
         if isinstance(error, RequestFault):
             note(error)
 
-    retrying = AsyncRetrying(
+    return AsyncRetrying(
         stop=stop_after_attempt(patience.attempts),
         wait=wait,
         retry=retry_if_exception(patience.asks_again),
         before_sleep=before_sleep,
         reraise=True,
     )
-
-    async def once() -> Result:
-        return await attempt()
-
-    return await retrying(once)
 
 
 def _error(state: RetryCallState) -> BaseException | None:
