@@ -40,8 +40,9 @@ ROUNDS = 40
 """Most rounds of expectation maximization."""
 
 LIKENESS = 0.2
-"""How alike the continuations of one prefix are beyond what the model says of it: right prefixes
-differ. So n of them tell as much as n / (1 + (n - 1) LIKENESS), the design effect of Kish (1965)."""
+"""How alike the continuations of one prefix are beyond what the model says of it, for right
+prefixes differ: n of them tell as much as n / (1 + (n - 1) LIKENESS), the design effect of Kish
+(1965)."""
 
 
 class FaultModel(NamedTuple):
