@@ -15,6 +15,7 @@ _SEVERAL = re.compile(
     r"(?:^|\b(?:[Oo]ptions?|[Cc]hoices?|is|are|[Ee]ither|[Bb]oth)\s)"
     r"[(\[]?[A-Z][)\]]?(?:\s*[,/&]\s*(?:and\s|or\s)?|\s+(?:and|or)\s+)[(\[]?[A-Z](?![\w'’]|\s[a-z])"
 )
+_HEADED = re.compile(r"[(\[]?([A-Z])[)\]]?\s?[.:)]?\s+(.+)")
 _LEADING = re.compile(
     r"[(\[]?([A-Z])(?:[)\]]|[.:,;](?!\w)|\s(?=[-–—=(])|(?=\s(?:because|since|is|as|which)\b))"
     r"|([a-z])\)\s|[(\[]([a-z])[)\]]"
@@ -29,7 +30,7 @@ _AFTER_VERB = re.compile(
     r"(?=[\"']?(?:[.,;:!?)]|\s*$|\s(?:because|since|as|which)\b))",
 )
 _HAN = re.compile(r"[\u3400-\u9fff]+")
-_FORMULA = re.compile(r"[\\^√π∞]")
+_FORMULA = re.compile(r"[\\^√π∞=+*/<>|]|\w\s?-\s?\w")
 _VERB = re.compile(r"\b(?:is|are|equals?|be)\b|[:：]")
 
 
@@ -66,6 +67,14 @@ def lettered(phrase: str, choices: Sequence[str]) -> str | None:
     if len(letter) == 1 and letter in letters and _by_text(rest, choices) == letter:
         return letter
     return None
+
+
+def headed(line: str, choices: Sequence[str]) -> str | None:
+    """The letter that is a plain line, alone or with the text of its choice."""
+    if match := _ALONE.fullmatch(line):
+        return lettered(match[1], choices)
+    match = _HEADED.fullmatch(line)
+    return match[1] if match and _by_text(match[2], choices) == match[1] else None
 
 
 def _by_text(phrase: str, choices: Sequence[str]) -> str | None:
@@ -108,7 +117,7 @@ def _by_formula(phrase: str, choices: Sequence[str]) -> str | None:
     texts = [spelled(choice) for choice in choices]
     stated = spelled(_VERB.split(phrase)[-1])
     for said in (stated, stated.rpartition("=")[2]):
-        if texts.count(said) == 1:
+        if texts.count(said) == 1 and _FORMULA.search(choices[texts.index(said)]):
             return ascii_uppercase[texts.index(said)]
     return None
 

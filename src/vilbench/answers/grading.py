@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple, TypeVar
 
 from vilbench.answers.chinese import spaced
-from vilbench.answers.choices import chosen, lettered
+from vilbench.answers.choices import chosen, headed, lettered
 from vilbench.answers.comparison import equal
 from vilbench.answers.formulas import formula, written
 from vilbench.answers.kinds import kind_of
@@ -19,6 +19,7 @@ from vilbench.answers.statements import (
     LONGEST,
     SENTENCE_END,
     ending,
+    first_line,
     is_whole,
     last_line,
     stated,
@@ -34,7 +35,7 @@ _PERCENT: Final = unit_of("%")
 _PARENTHESIS: Final = re.compile(r"\([^()]*\)")
 _SAYS: Final = re.compile(
     r"\S\s(?:is|are|was|were|be|shows?|showing|reads?|reading|says?|saying|displays?|displaying|indicates?|indicating|points?|pointing|turns?|turning|faces?"
-    r"|facing|seems?|appears?|looks?|located|has|have|called|to|on|in|at|towards?|an?|the)$"
+    r"|facing|seems?|appears?|looks?|located|has|have|called|heading|headed|moving|going|coming|driving|walking|standing|wearing|of|to|on|in|at|towards?|an?|the)$"
 )
 _DENIES: Final = re.compile(
     r"\b(?:not|no|never|neither|nor|cannot|or|than|except|without)\b|n['’]t\b"
@@ -89,7 +90,11 @@ def extract(text: str, problem: Problem) -> str | None:
         return opinion(plain(end)) if end and _is_opinion(problem) else None
     if end is not None:
         return _from_phrase(end, problem, kind)
-    return lettered(spaced(plain(last)), problem.choices) if kind == "choice" else None
+    if kind != "choice":
+        return None
+    named = lettered(spaced(plain(last)), problem.choices)
+    first = first_line(text)
+    return headed(plain(first), problem.choices) if named is None and first else named
 
 
 def normalize(answer: str, problem: Problem) -> str:

@@ -13,7 +13,7 @@ from vilbench.answers.wording import plain, worded
 
 _LONGEST: Final = 1000
 _ENCLOSED: Final = re.compile(r"[\[({]([^\[\](){}]*)[\])}]")
-_LEAD: Final = re.compile(r"^.*?(?:\b(?:is|are|be|between|from|values?)\b|[:：])\s+", re.IGNORECASE)
+_LEAD: Final = re.compile(r"^.*?(?:\b(?:is|are|be|between|from)\b|[:：])\s+", re.IGNORECASE)
 _COMMA: Final = re.compile(r"[,;、，；]\s+(?:and\s+)?|、|，|；|\s+(?:and|to|&)\s+|[和与到]")
 _TIGHT: Final = re.compile(r"\s*[,;]\s*")
 _LETTER: Final = re.compile(

@@ -50,6 +50,7 @@ _SPELLINGS: Final = tuple(
         (r"~", " "),
     )
 )
+_VULGAR: Final = re.compile(r"[¼½¾⅐-⅞]")
 _SUPERSCRIPT: Final = re.compile(r"[⁻⁺]?[⁰¹²³⁴-⁹]+")
 _POWER: Final = re.compile(r"(?<=[\w)])\*\*(?=[\w(])")
 _WRAPPER: Final = re.compile(
@@ -69,6 +70,7 @@ def unwrapped(text: str) -> str:
 
 def spelled(text: str) -> str:
     """One spelling of an expression; applying it twice changes nothing."""
+    text = _VULGAR.sub(_fraction, text)
     text = _SUPERSCRIPT.sub(
         lambda match: "^{" + unicodedata.normalize("NFKC", match[0]) + "}", text
     )
@@ -78,3 +80,8 @@ def spelled(text: str) -> str:
         for pattern, spelling in _SPELLINGS:
             text = pattern.sub(spelling, text)
     return text.strip(" .,;:")
+
+
+def _fraction(match: re.Match[str]) -> str:
+    over, _, under = unicodedata.normalize("NFKC", match[0]).partition("⁄")
+    return f"\\frac{{{over}}}{{{under}}}"

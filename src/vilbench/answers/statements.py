@@ -14,7 +14,8 @@ LONGEST: Final = 1000
 _STATEMENTS: Final = 8
 """Statements of an answer that are tried, the last first."""
 _ANSWER_LINE: Final = re.compile(
-    r"\banswer[*_ \t]*(?:[:：=]|[-–—] )|^[#*_ \t]*(?:the )?(?:final |correct )?answer[*_ \t\r]*$"
+    r"\bans(?:wer)?[\"'*_ \t]*(?:[:：=]|[-–—] )"
+    r"|^[#*_ \t]*(?:the )?(?:final |correct )?answer[*_ \t\r]*$"
     r"|\b(?:correct|right|best|final) (?:option|choice|value|result)[*_ \t]*[:：]"
     r"|<answer>|(?:答案|【答案】|【解答】)[*_ \t]*[:：]|【答案】",
     re.IGNORECASE | re.MULTILINE,
@@ -57,6 +58,12 @@ def last_line(text: str) -> str | None:
     """The end of the last line that says something, None for an empty text."""
     lines = _said(text[-4 * LONGEST :])
     return lines[-1][-LONGEST:] if lines else None
+
+
+def first_line(text: str) -> str | None:
+    """The first line that says something if it is short, None otherwise."""
+    lines = _said(text[:LONGEST])
+    return lines[0] if lines and len(lines[0]) <= SHORT else None
 
 
 def is_whole(text: str) -> bool:

@@ -91,6 +91,7 @@ def worded(text: str) -> str:
 _OPINION = re.compile(
     r"^\W*(?:step\s*\d{1,3}\W*)?(?:(?:so|thus|therefore|hence|finally|in conclusion|overall)\b\W*)?"
     r"(yes|no)\b(?:\s*[,.;:!–—-]|\s+(?:it|there|he|she|they|this|that|these|we|i|you)\b|\W*$)"
+    r"|^(?:based on|according to|from|in|looking at)\s[^,.]{1,80},\s(yes|no)\b"
     r"|[,;.]\s(?:so|thus|therefore|hence)[,:]?\s(yes|no)(?:[,.;:!]|$)",
     re.IGNORECASE,
 )
@@ -99,7 +100,7 @@ _OPINION = re.compile(
 def opinion(text: str) -> str | None:
     """The yes or no that a sentence begins or concludes with, None when it says neither."""
     match = _OPINION.search(text)
-    return (match[1] or match[2]).lower() if match else None
+    return (match[1] or match[2] or match[3]).lower() if match else None
 
 
 def _worded(text: str) -> str:
