@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from vilbench.problems.public import Request, load
 from vilbench.problems.sets import ProblemSet
 from vilbench.problems.stepwise import visualprocessbench
 from vilbench.steps.format import question_parts
+from vilbench.training.data import load as training_rows
+from vilbench.training.rows import ValueRange
 from vilbench.types import Image, Problem
 
 
@@ -295,3 +298,40 @@ def test_every_source_says_what_it_is(name: str) -> None:
     assert "/" in found.repository
     assert found.about
     assert all(part.files for part in found.parts.values())
+
+
+def test_training_data_reads_its_pictures_from_the_archive(tmp_path: Path) -> None:
+    """ViLReward-73K comes as a JSON list and `images.zip`."""
+    entries = [
+        {"image_path": "images/1.png", "question": "q", "process": text, "value": value}
+        for text, value in (("Step 1: a", 0.5), ("Step 1: a\nStep 2: b", 1.0))
+    ]
+    (tmp_path / "train.json").write_text(json.dumps(entries))
+    data.archive(tmp_path / "images.zip", {"images/1.png": data.PICTURES[0]})
+    found = training_rows(tmp_path / "train.json", ValueRange(0.0, 1.0), kind="vilreward")
+    (row,) = found.rows
+    assert row.values == (0.5, 1.0)
+    assert [image.read() for image in row.images] == [data.PICTURES[0]]
+
+
+def test_the_list_of_an_archive_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may name 100,000 pictures."""
+    opened = []
+
+    class Counted(zipfile.ZipFile):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            opened.append(arguments)
+            super().__init__(*arguments, **options)
+
+    names = [f"images/{number}.png" for number in range(30)]
+    data.archive(tmp_path / "images.zip", dict.fromkeys(names, data.PICTURES[0]))
+    rows = [{**data.MMSTAR[0], "index": k, "image": name} for k, name in enumerate(names)]
+    path = data.json_lines(tmp_path / "rows.jsonl", rows)
+    monkeypatch.setattr(zipfile, "ZipFile", Counted)
+    found = load(Request("mmstar", path=path))
+    assert all(problem.images[0].read() == data.PICTURES[0] for problem in found.problems)
+    assert len(found.problems) == 30
+    # One for the check of its members, one for the pictures.
+    assert len(opened) == 2

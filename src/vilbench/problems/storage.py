@@ -14,7 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, Protocol
 
@@ -135,6 +135,20 @@ class Folder:
             raise
 
 
+@lru_cache(maxsize=8)
+def _kept_open(path: Path, changed: int, size: int, process: int) -> zipfile.ZipFile:
+    """An archive whose list of members, which may be long, is read once for all pictures.
+
+    Args:
+        path: Of the archive.
+        changed: When it was, in nanoseconds; another one is opened anew.
+        size: Its bytes.
+        process: Of the caller: processes must not share a position in a file.
+    """
+    del changed, size, process
+    return zipfile.ZipFile(path)
+
+
 @dataclass(frozen=True)
 class ZipSource:
     """Encoded bytes of an archive's member, read when needed."""
@@ -145,8 +159,9 @@ class ZipSource:
     def read(self) -> bytes:
         """The bytes; raises `ImageError` when they cannot be had."""
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                return _bounded(archive, archive.getinfo(self.member), DEFAULT_LIMITS.max_bytes)
+            status = self.path.stat()
+            archive = _kept_open(self.path, status.st_mtime_ns, status.st_size, os.getpid())
+            return _bounded(archive, archive.getinfo(self.member), DEFAULT_LIMITS.max_bytes)
         except (OSError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
             raise ImageError(_told(error), file=self.path) from error
         except zipfile.BadZipFile as error:

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.images import decode
-from vilbench.problems.files import read_image
 from vilbench.problems.rows import ImageName, Row, image_names, parsed
+from vilbench.problems.storage import Folder
 from vilbench.training.rows import KEYS, Place, TrainingRow, ValueRange, row_of
 from vilbench.types import BytesSource, Image
 
@@ -49,7 +49,7 @@ class Reading:
 
     Args:
         file: The file.
-        folder: Where its images are.
+        folder: Where its images are, as files or in zip archives, which are not unpacked.
     """
 
     def __init__(self, file: Path, folder: Path) -> None:
@@ -57,6 +57,7 @@ class Reading:
         self.folder = folder
         self.rejected: list[InputError] = []
         self.notes: list[str] = []
+        self._storage = Folder(folder)
         self._images: dict[str, Image] = {}
         self._digest = hashlib.sha256()
 
@@ -83,7 +84,7 @@ class Reading:
         image = self._images.get(name.path)
         if image is None:
             notes: list[str] = []
-            image = self._images[name.path] = read_image(self.folder, name, notes)
+            image = self._images[name.path] = self._storage.picture(name, notes)
             self.notes += notes
         return image
 
