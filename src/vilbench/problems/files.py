@@ -3,10 +3,11 @@
 One JSON object per line, in UTF-8; blank lines are skipped. Keys:
 
     question      text; may be empty only where there is an image
-    answer        text or number; of a choice its letter ("A" is the first) or its exact text
+    answer        text or number; of a choice its letter ("A" is the first) or its exact text,
+                  of several choices their letters
     id            text or integer; without it, the file's stem and the line number
-    answer_kind   "choice", "number" or "text"; without it "choice" where choices are given,
-                  else "number" where the answer is a number, else "text"
+    answer_kind   one of `types.AnswerKind`; without it "choice" where choices are given, else
+                  "number" where the answer is a number, else "text"
     choices       2 to 26 texts or numbers
     images        paths of image files, relative to the JSONL file and below its folder
     image         one such path, instead of `images`

@@ -50,13 +50,16 @@ def apart(question: str) -> Asked:
             return Asked(text[: headers[-1].start()].rstrip(), choices)
         return Asked(text, ())
     lines = text.split("\n")
-    for first, line in enumerate(lines):
-        match = _LINE.fullmatch(line.strip())
-        if match and match[1] == "A":
-            choices = _by_lines(lines[first:])
-            if choices:
-                return Asked("\n".join(lines[:first]).rstrip(), choices)
-    return Asked(text, ())
+    starts = [k for k, line in enumerate(lines) if _letter(line) == "A"]
+    choices = _by_lines(lines[starts[-1] :]) if starts else ()
+    if not choices:
+        return Asked(text, ())
+    return Asked("\n".join(lines[: starts[-1]]).rstrip(), choices)
+
+
+def _letter(line: str) -> str:
+    match = _LINE.fullmatch(line.strip())
+    return match[1] if match else ""
 
 
 def _by_lines(lines: Sequence[str]) -> tuple[str, ...]:
@@ -69,18 +72,27 @@ def _by_lines(lines: Sequence[str]) -> tuple[str, ...]:
         if not match or len(choices) == 26 or match[1] != string.ascii_uppercase[len(choices)]:
             return ()
         choices.append(match[2].strip())
+        if len(choices) < 26 and _mark(string.ascii_uppercase[len(choices)]).search(choices[-1]):
+            return ()
     return tuple(choices) if len(choices) > 1 and all(choices) else ()
 
 
+def _mark(letter: str) -> re.Pattern[str]:
+    """Where a choice begins inside of a line."""
+    return re.compile(rf"[\s,;]\(?{letter}[:.)]")
+
+
 def _in_a_line(text: str) -> tuple[str, ...]:
-    """Choices one after the other, with commas or blanks between."""
+    """Choices one after the other in one line, with commas or blanks between."""
     choices: list[str] = []
     mark = re.compile(r"\(?A[:.)]").match(text)
+    if "\n" in text.strip():
+        return ()
     for letter in (*string.ascii_uppercase[1:], ""):
         if mark is None:
             return ()
         start = mark.end()
-        mark = re.compile(rf"[\s,;]\(?{letter}[:.)]").search(text, start) if letter else None
+        mark = _mark(letter).search(text, start) if letter else None
         end = mark.start() if mark else len(text)
         choices.append(text[start:end].strip().rstrip(",;").strip())
         if mark is None:
