@@ -179,6 +179,24 @@ def test_mathverse(tmp_path: Path) -> None:
     assert (text.modality, text.images, len(text.choices)) == ("text-only", (), 4)
 
 
+def test_mathverse_as_vlmevalkit_has_it(tmp_path: Path) -> None:
+    """Objects are Python's text, pictures are base64, and an empty question is an empty cell."""
+    rows = [
+        {
+            **row,
+            "index": number,
+            "image": data.based(data.PICTURES[0]),
+            "metadata": str(row["metadata"]),
+        }
+        for number, row in enumerate(data.MATHVERSE)
+    ]
+    path = data.tsv(tmp_path / "MathVerse_MINI.tsv", rows)
+    problems = read("mathverse", path)
+    assert problems[0].category == "Plane Geometry"
+    assert (problems[4].modality, shown(problems[4])) == ("visual-only", "")
+    assert {problem.images for problem in problems} == {(picture(0),)}
+
+
 def test_nothing_of_a_vision_only_question_is_shown(tmp_path: Path) -> None:
     """Some copies have the question in the column that should be empty."""
     row = {**data.MATHVERSE[4], "question": data.MATHVERSE[0]["question"]}
