@@ -22,8 +22,18 @@ class Outcome(Generic[T, R]):
     value: R | EngineError
 
 
+@dataclass
+class Halt:
+    """A wish to stop in order: nothing more is begun, and what is under way comes to its end."""
+
+    asked: bool = False
+
+
 async def map_bounded(
-    work: Callable[[T], Awaitable[R]], items: Iterable[T], concurrency: int
+    work: Callable[[T], Awaitable[R]],
+    items: Iterable[T],
+    concurrency: int,
+    halt: Halt | None = None,
 ) -> AsyncGenerator[Outcome[T, R], None]:
     """Outcomes of `work` over `items`, as they finish.
 
@@ -36,6 +46,7 @@ async def map_bounded(
         work: Called once an item.
         items: May be endless.
         concurrency: Most items under way at a time, at least 1.
+        halt: No item is taken any more once it is asked for.
 
     Raises:
         ValueError: `concurrency` is under 1.
@@ -49,7 +60,8 @@ async def map_bounded(
     finished: list[asyncio.Task[Outcome[T, R]]] = []
     try:
         while True:
-            if not any(_has_failed(task) for task in finished):
+            halted = halt is not None and halt.asked
+            if not halted and not any(_has_failed(task) for task in finished):
                 for item in islice(remaining, concurrency - len(under_way)):
                     # One by one: where `items` raises, what has begun must be known.
                     task = asyncio.create_task(_outcome(work, item))

@@ -274,6 +274,10 @@ class FaultServer:
         await asyncio.gather(*self._open, return_exceptions=True)
         await self._server.wait_closed()
 
+    async def act(self, request: Request) -> Act:
+        """What a request gets."""
+        return (self._script.pop(0) if self._script else self._otherwise)(request)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -281,11 +285,10 @@ class FaultServer:
         try:
             while (request := await _read(reader)) is not None:
                 self.requests.append(request)
-                script = self._script.pop(0) if self._script else self._otherwise
                 self._at_once += 1
                 self.most_at_once = max(self.most_at_once, self._at_once)
                 try:
-                    going_on = await _play(script(request), writer)
+                    going_on = await _play(await self.act(request), writer)
                 finally:
                     self._at_once -= 1
                 if not going_on:

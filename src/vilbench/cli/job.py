@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
 
 from pydantic import JsonValue
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.console import Console
 from vilbench import __version__, config
 from vilbench.cli.meter import meter
 from vilbench.cli.screen import say
+from vilbench.cli.stopping import halted_by_interrupts
 from vilbench.config import Experiment, Recipe
 from vilbench.embedded import model_folder
 from vilbench.errors import InputError, RunError, RunMismatchError
@@ -161,16 +163,37 @@ async def _work(
     run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: Collection[str]
 ) -> None:
     built = config.build(recipe, stages)
+    servers = [engine for engine in built.engines if hasattr(engine, "state")]
     async with AsyncExitStack() as stack:
         for engine in built.engines:
             stack.push_async_callback(engine.aclose)
-        progress = meter(console, plain=plain)
+        # What is under way at a server is paid, so it is waited for.
+        halt = stack.enter_context(halted_by_interrupts()) if servers else None
+        progress = meter(console, plain=plain, watch=lambda: _states(servers))
         stack.enter_context(progress)
+        stack.callback(_tell_servers, run, servers)
         if built.sampler is not None:
-            await sample(run, built.sampler, concurrency=recipe.concurrency, progress=progress)
+            await sample(
+                run, built.sampler, concurrency=recipe.concurrency, progress=progress, halt=halt
+            )
         for scorer, width in zip(built.scorers, built.widths, strict=True):
+            if halt is not None and halt.asked:
+                return
             key = noted(run).sample_key
-            await score(run, scorer, key, concurrency=width, progress=progress)
+            await score(run, scorer, key, concurrency=width, progress=progress, halt=halt)
+
+
+def _states(servers: Collection[Any]) -> str:
+    """What is worth a look while servers answer; "" where all goes well."""
+    return "; ".join(state for server in servers if (state := server.state()))
+
+
+def _tell_servers(run: Run, servers: Collection[Any]) -> None:
+    """What servers were asked in all, for the user and for the run."""
+    for server in servers:
+        told = server.counts.told()
+        say(f"{server.name}: {told}")
+        run.event("server", {"model": server.name, "told": told})
 
 
 def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Results:

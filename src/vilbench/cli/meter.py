@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,19 +12,45 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 _EVERY_S = 10.0
 
 
-class Bars:
-    """One live bar per stage."""
+def _nothing() -> str:
+    return ""
 
-    def __init__(self, console: Console) -> None:
+
+class _Watch(ProgressColumn):
+    """What a function says, looked at twice a second."""
+
+    max_refresh = 0.5
+
+    def __init__(self, watch: Callable[[], str]) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def render(self, task: Task) -> Text:
+        """The words, beside a stage that is not at its end."""
+        return Text("" if task.finished else self._watch())
+
+
+class Bars:
+    """One live bar per stage.
+
+    Args:
+        console: Where.
+        watch: Words beside the bar, such as what a server refused.
+    """
+
+    def __init__(self, console: Console, watch: Callable[[], str] = _nothing) -> None:
         self._progress = Progress(
             TextColumn("{task.description:<14}", markup=False),
             BarColumn(),
@@ -31,6 +58,7 @@ class Bars:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
+            _Watch(watch),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -67,10 +95,16 @@ class Bars:
 
 
 class Lines:
-    """A line at the beginning and the end of a stage, and every ten seconds between."""
+    """A line at the beginning and the end of a stage, and every ten seconds between.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: Where.
+        watch: Words at the end of a line, such as what a server refused.
+    """
+
+    def __init__(self, console: Console, watch: Callable[[], str] = _nothing) -> None:
         self._console = console
+        self._watch = watch
         self._began = self._told = 0.0
         self._total = self._done = self._failed = 0
 
@@ -97,7 +131,9 @@ class Lines:
         self._failed += failed
         if time.monotonic() - self._told >= _EVERY_S:
             self._told = time.monotonic()
-            self._say(f"{stage}: {self._done}/{self._total}, {self._failed} failed")
+            words = self._watch()
+            more = f", {words}" if words else ""
+            self._say(f"{stage}: {self._done}/{self._total}, {self._failed} failed{more}")
 
     def end(self, stage: str) -> None:
         """The stage has ended."""
@@ -108,6 +144,6 @@ class Lines:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def meter(console: Console, *, plain: bool) -> Bars | Lines:
-    """Bars on a terminal, lines elsewhere or when asked for."""
-    return Lines(console) if plain or not console.is_terminal else Bars(console)
+def meter(console: Console, *, plain: bool, watch: Callable[[], str] = _nothing) -> Bars | Lines:
+    """Bars on a terminal, lines elsewhere or when asked for; `watch` gives words beside them."""
+    return Lines(console, watch) if plain or not console.is_terminal else Bars(console, watch)

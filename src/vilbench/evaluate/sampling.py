@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vilbench.answers import read, soon
 from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.stages import SAMPLE, note_sampling
-from vilbench.executors import map_bounded
+from vilbench.executors import Halt, map_bounded
 from vilbench.progress import Progress, Silence
 from vilbench.steps import StepFormat
 from vilbench.store.records import Failure
@@ -101,7 +101,12 @@ def problem_seed(seed: int, problem_id: str) -> int:
 
 
 async def sample(
-    run: Run, sampler: Sampler, *, concurrency: int = 16, progress: Progress | None = None
+    run: Run,
+    sampler: Sampler,
+    *,
+    concurrency: int = 16,
+    progress: Progress | None = None,
+    halt: Halt | None = None,
 ) -> None:
     """Fills every problem's pool up to `sampler.n`; what is stored is not drawn again.
 
@@ -113,6 +118,7 @@ async def sample(
         sampler: How to draw.
         concurrency: Problems under way at a time.
         progress: Told of every problem.
+        halt: No problem is begun once it is asked for.
     """
     progress = progress or Silence()
     key = sampler.key
@@ -125,7 +131,7 @@ async def sample(
     async def draw(problem: Problem) -> list[Solution]:
         return await sampler.draw(problem, stored.get(problem.id, 0))
 
-    async with aclosing(map_bounded(draw, todo, concurrency)) as outcomes:
+    async with aclosing(map_bounded(draw, todo, concurrency, halt)) as outcomes:
         async for outcome in outcomes:
             problem, value = outcome.item, outcome.value
             if isinstance(value, EngineError):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.stages import SCORE, note_scoring
-from vilbench.executors import map_bounded
+from vilbench.executors import Halt, map_bounded
 from vilbench.progress import Progress, Silence
 from vilbench.store.records import Failure, ScoreRef
 from vilbench.store.run import Run
@@ -37,6 +37,7 @@ async def score(
     *,
     concurrency: int = 1,
     progress: Progress | None = None,
+    halt: Halt | None = None,
 ) -> None:
     """Scores every stored solution that this scorer has not scored yet, or not to the end.
 
@@ -53,6 +54,7 @@ async def score(
             what else is in the batch, which with more of them is a matter of where a run
             was stopped and gone on with.
         progress: Told of every problem that has solutions.
+        halt: No problem is begun once it is asked for.
     """
     progress = progress or Silence()
     key = score_key(scorer, sample_key)
@@ -75,7 +77,7 @@ async def score(
         _check(records, pool.solutions)
         return records
 
-    async with aclosing(map_bounded(work, todo, concurrency)) as outcomes:
+    async with aclosing(map_bounded(work, todo, concurrency, halt)) as outcomes:
         async for outcome in outcomes:
             problem_id = outcome.item.problem.id
             if isinstance(outcome.value, EngineError):

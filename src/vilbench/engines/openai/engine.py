@@ -134,6 +134,18 @@ class OpenAIEngine:
             limit=self._gate.limit,
         )
 
+    def state(self) -> str:
+        """A few words while it works, for a line of progress; "" where all goes well."""
+        counts = self._counts
+        parts = []
+        if counts.retries:
+            parts.append(f"{counts.retries.total():,} asked again")
+        if counts.failures:
+            parts.append(f"{counts.failures.total():,} given up")
+        if parts:
+            parts.append(f"{self._gate.in_flight} of at most {self._gate.limit} in flight")
+        return ", ".join(parts)
+
     @property
     def images_made(self) -> int:
         """Images encoded so far."""
