@@ -14,15 +14,22 @@ from vilbench.cli import app as cli
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.forecast import Forecast
 from vilbench.config.forecasting import forecast
+from vilbench.config.measuring import as_in
 from vilbench.config.recipe import Recipe
 from vilbench.engines.lengths import by_name
 from vilbench.engines.rehearsal import Rehearsal
 from vilbench.errors import InputError
+from vilbench.evaluate.sampling import Sampler, sample
+from vilbench.evaluate.scoring import score
 from vilbench.problems import prepared
 from vilbench.problems.adapters import SOURCES, source
 from vilbench.problems.sets import ProblemSet
 from vilbench.recipes import shipped
-from vilbench.testing import tiny_png
+from vilbench.scorers.judge import PROMPTS, JudgeScorer
+from vilbench.steps import FORMATS
+from vilbench.store.manifest import Manifest
+from vilbench.store.run import Run
+from vilbench.testing import ScriptedEngine, tiny_png
 from vilbench.types import BytesSource, Image, Problem, Prompt, Sampling
 
 SERVED = """\
@@ -252,3 +259,27 @@ def test_what_is_rehearsed_is_told_from_what_is_cut() -> None:
     (reply,) = asyncio.run(engine.generate(Prompt(("q",)), 1, Sampling(max_tokens=512), 0))
     assert "Overall Score: 3" in reply.text
     assert (engine.taken().requests, engine.work.requests) == (1, 0)
+
+
+def test_lengths_are_those_of_a_run_that_is_there(tmp_path: Path) -> None:
+    recipe = config.parse_text(SERVED, "served.yaml")
+    assert as_in(recipe, tmp_path / "none") == recipe
+    folder = tmp_path / "run"
+    (one,) = problems("mmstar", 1)
+    manifest = Manifest.of("served", {}, seed=0, problem_set="mmstar:val")
+    engine = ScriptedEngine(lambda prompt, index: "Step 1: red.\nStep 2: so.\nAnswer: B")
+    sampler = Sampler(engine, FORMATS["steps"], 2, Sampling(), 0)
+    with Run.open(folder, manifest) as run:
+        run.add_problems([one])
+        assert as_in(recipe, folder) == recipe  # nothing has been sampled
+        asyncio.run(sample(run, sampler))
+        judge = ScriptedEngine(lambda prompt, index: "Reasoning: it is red\nOverall Score: 4")
+        scorer = JudgeScorer(judge, "solution", PROMPTS["rubric"], expectation=False, name="orm")
+        asyncio.run(score(run, scorer, sampler.key))
+        solutions = run.solutions(sampler.key)[one.id]
+    expect = as_in(recipe, folder).expect
+    written = [solution.usage.completion_tokens for solution in solutions]
+    assert expect.solution_tokens == round(sum(written) / 2)
+    assert (expect.steps, expect.right) == (2, 1.0)
+    assert expect.reply_tokens != recipe.expect.reply_tokens
+    assert as_in(recipe, folder).identity() == recipe.identity()

@@ -47,7 +47,8 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time.")
 ]
 OutUnlessDry = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Run folder; --dry-run needs none.")
+    Path | None,
+    typer.Option("--out", "-o", help="Run folder; with --dry-run one to take lengths from."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of sampling and of the puzzles.")]
 Count = Annotated[int | None, typer.Option("-n", min=1, help="Solutions per problem.")]
@@ -195,7 +196,7 @@ def _run(
     if scorers:
         recipe = recipe.only(scorers)
     if dry_run:
-        forecast.tell(recipe if scoring else recipe.only([]))
+        forecast.tell(recipe if scoring else recipe.only([]), out)
         return
     if out is None:
         raise forecast.no_folder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,10 +22,19 @@ _FREE = "-"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def tell(recipe: Recipe | CollectRecipe) -> None:
-    """Prints the forecast of a recipe; nothing is asked, downloaded or written."""
-    from vilbench.config.forecasting import forecast
+def tell(recipe: Recipe | CollectRecipe, folder: Path | None = None) -> None:
+    """Prints the forecast of a recipe; nothing is asked, downloaded or written.
 
+    Args:
+        recipe: Of what.
+        folder: A run that tells how long solutions and replies are, where there is one.
+    """
+    from vilbench.config import Recipe
+    from vilbench.config.forecasting import forecast
+    from vilbench.config.measuring import as_in
+
+    if folder is not None and isinstance(recipe, Recipe):
+        recipe = as_in(recipe, folder)
     for line in lines(recipe.name, forecast(recipe)):
         say(line)
 

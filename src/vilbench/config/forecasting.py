@@ -247,7 +247,7 @@ class _Figures:
         yield (
             f"assumed: {expect.steps} steps and {expect.solution_tokens or _SOLUTION_TOKENS} "
             f"tokens a solution, {expect.reply_tokens} tokens a judge's reply; a recipe says "
-            "otherwise under 'expect'"
+            "otherwise under 'expect', and --out RUN takes those of a run"
         )
         if self._absent:
             yield f"no such folder here: {_listed(self._absent)}"

@@ -18,9 +18,9 @@ from vilbench.recipes import SUFFIXES, shipped
 from vilbench.training.recipe import TrainRecipe
 
 _OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {"run": "sample", "collect": "policy", "loop": "collect", "train": "data"}
+    {"run": "sample", "collect": "policy", "loop": "collect", "train": "model"}
 )
-"""A key that recipes of a command have, and those of commands behind it have not."""
+"""A key that the recipes of a command have, and those of no other."""
 
 
 class Source(NamedTuple):
