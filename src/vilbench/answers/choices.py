@@ -26,10 +26,12 @@ _NAMED = re.compile(
 )
 _IN_PARENTHESES = re.compile(r"(?<![\w)])[(\[]([A-Z])[)\]](?!\w)")
 _AFTER_VERB = re.compile(
-    r"\b(not\s)?(?:is|be|choose|pick|select|with|[Tt]herefore|[Tt]hus|[Ss]o|[Hh]ence|but)[,:]?\s(not\s)?[\"']?([A-Z])"
+    r"\b(not\s)?(?:is|be|choose|pick|select|with|[Tt]herefore|[Tt]hus|[Ss]o|[Hh]ence|but)"
+    r"[,:]?\s(not\s)?[\"']?([A-Z])"
     r"(?=[\"']?(?:[.,;:!?)]|\s*$|\s(?:because|since|as|which)\b))",
 )
 _HAN = re.compile(r"[\u3400-\u9fff]+")
+_NAME = re.compile(r"(?:\W*\w{1,12}\s?=\s?)?")
 _FORMULA = re.compile(r"[\\^√π∞=+*/<>|]|\w\s?-\s?\w")
 _VERB = re.compile(r"\b(?:is|are|equals?|be)\b|[:：]")
 
@@ -125,8 +127,14 @@ def _by_formula(phrase: str, choices: Sequence[str]) -> str | None:
 def _by_quantity(said: str, texts: Sequence[str]) -> str | None:
     """The choice that is the only quantity of a phrase: "55 degrees" is "55°"."""
     found = quantities(said)
-    if len(found) != 1 or found[0].unit is None:
+    if len(found) != 1:
         return None
+    if found[0].unit is None:  # "x = 45" is "45°", "45 dogs" is not
+        if not _NAME.fullmatch(said[: found[0].start]) or found[0].end != len(said):
+            return None
+        values = [quantities(text) for text in texts]
+        same = [at for at, one in enumerate(values) if one and one[0].value == found[0].value]
+        return ascii_uppercase[same[0]] if len(same) == 1 else None
     value = _number(said[found[0].start : found[0].end])
     same = [index for index, text in enumerate(texts) if _number(text) == value]
     return ascii_uppercase[same[0]] if len(same) == 1 else None

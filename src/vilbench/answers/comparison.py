@@ -20,6 +20,8 @@ _DEEPEST: Final = 30
 _PIECES: Final = 8
 """Expressions with commas between that are compared in any order."""
 
+_SET: Final = re.compile(r"\\\{[a-z](?:\\in[^|:]{0,40})?[|:](.+)\\\}")
+_POINT: Final = re.compile(r"^[A-Z](?=\([^()]*,[^()]*\)$)")
 _LABEL: Final = re.compile(r"^((?:[A-Za-z]{3,}|[A-Za-z]{3,}[A-Za-z ]*))\s?(?==)")
 _FUNCTION: Final = re.compile(r"^([A-Za-z](?:_\{?\w\}?)?\([A-Za-z]\)|y(?:_\{?\w\}?)?)$")
 _RELATION: Final = re.compile(r"(?<![<>!])=|\\approx ?")
@@ -43,8 +45,10 @@ def equal(given: str, gold: str) -> bool:
 
 
 def _unlabelled(text: str) -> str:
-    """Without a name in words: "slope=-4"."""
-    return _LABEL.sub("", text).lstrip("=")
+    r"""Without a name: "slope=-4", "P(3,-1)", and "\{x|x<2\}" is what holds for its x."""
+    if match := _SET.fullmatch(text):
+        return match[1]
+    return _POINT.sub("", _LABEL.sub("", text)).lstrip("=")
 
 
 def _deep(text: str) -> bool:

@@ -44,7 +44,7 @@ class Limits:
         start: Seconds that the worker may take to come up.
     """
 
-    cpu: float = 2.0
+    cpu: float = 3.0
     wall: float = 30.0
     memory: int = 1 << 30
     start: float = 120.0

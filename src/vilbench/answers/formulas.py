@@ -107,7 +107,7 @@ class Measure(NamedTuple):
 
 def unitless(text: str) -> Measure:
     r"""An expression and the unit that follows it: "16\pi cm^2", "16\pi square units"."""
-    bare = unwrapped(text).rstrip(" .,")
+    bare = " ".join(unwrapped(text).split()).rstrip(" .,")
     match = _UNITS.search(bare)
     # "3m" may be an expression in m, "3 m" and "3\text{ m}" are lengths.
     if match is None or not _is_unit(match[0]) or len(match[0]) == 1:

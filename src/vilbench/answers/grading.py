@@ -29,7 +29,9 @@ from vilbench.types import AnswerKind, Problem, Verdict
 
 T = TypeVar("T")
 
-_REASON: Final = re.compile(r",?\s(?:because|since)\s", re.IGNORECASE)
+_REASON: Final = re.compile(
+    r",?\s(?:because|since|rather than|instead of)\s|,\s(?:and\s)?not\s", re.IGNORECASE
+)
 _NEGATIVE: Final = re.compile(r"(?<![\d)]\s)\b(?:negative|minus)\s(?=[\d.])", re.IGNORECASE)
 _PERCENT: Final = unit_of("%")
 _PARENTHESIS: Final = re.compile(r"\([^()]*\)")

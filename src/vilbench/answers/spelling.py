@@ -19,6 +19,7 @@ _SPELLINGS: Final = tuple(
         (r"\\[dtc]frac", r"\\frac"),
         (r"\\frac\s?(\d)\s?(\d)", r"\\frac{\1}{\2}"),
         (r"\\(?:left|right|big|Big|bigg|Bigg)(?![a-zA-Z])\.?", ""),
+        (r"(?<![\w./}])(\d+)\s?/\s?(\d+)(?=\s?[A-Za-z(\\])", r"\\frac{\1}{\2}"),
         (r"\\(?:displaystyle|limits|mathstrut)\b", ""),
         (r"\\[,;:! ]|\\q?quad\b|~|\{,\}(?=\d{3})", " "),
         (r"\s?\^\s?(?:\{\s?\\circ\s?\}|\\circ\b)|\*?\s?\\degree\b|°", ""),
