@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from vilbench.images import Size
 from vilbench.types import Prompt
 
 Detail = Literal["auto", "low", "high"]
@@ -15,13 +16,6 @@ _PER_MESSAGE = 4
 
 _SHORT_SIDE, _LONG_SIDE, _TILE = 768, 2048, 512
 _TILE_TOKENS, _IMAGE_TOKENS = 170, 85
-
-
-class Size(NamedTuple):
-    """Pixels of an image as it is sent."""
-
-    width: int
-    height: int
 
 
 def text_tokens(text: str) -> int:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import PIL.Image
 
-from vilbench.engines.openai.estimate import Detail, Size
+from vilbench.engines.openai.estimate import Detail
 from vilbench.errors import ImageError
-from vilbench.images import check, extension
+from vilbench.images import Size, check, extension
 from vilbench.types import Image
 
 _SENT_AS_THEY_ARE = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
