@@ -31,11 +31,12 @@ def loop(
     from vilbench.evaluate.choosing import choose
     from vilbench.evaluate.stages import SAMPLE, SCORE
     from vilbench.training import session
+    from vilbench.training.manifest import RESULT
 
     found = config.load_loop(recipe)
     console, command = Console(), job.command_line(sys.argv[1:])
     both = (SAMPLE, SCORE)
-    rows, trained = out / "rows" / "rows.jsonl", out / "train" / session.RESULT
+    rows, trained = out / "rows" / "rows.jsonl", out / "train" / RESULT
     # Refuses what cannot be used before anything is paid for.
     found.training(rows), found.choosing(trained), found.testing(trained, None)
     with stoppable():
