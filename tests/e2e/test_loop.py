@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
 
 COLLECT = """\
@@ -106,4 +108,24 @@ def test_a_run_without_the_scorer_is_refused(tmp_path: Path) -> None:
     assert "run.yaml" in told
     assert "no reward model 'orm'" in told
     # Before any paid work.
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("dev: {recipe: run.yaml, changes: {problems.split: test}}", "field 'dev': takes puzzles"),
+        ("collect: {recipe: collect.yaml, changes: {problems.split: test}}", "field 'collect'"),
+        ("data: {filters: {consensus: 0.5}}", "needs a second collection"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_paid(
+    tmp_path: Path, change: str, told: str
+) -> None:
+    key = change.partition(":")[0]
+    lines = [line for line in LOOP.splitlines() if not line.startswith(f"{key}:")]
+    changed = "\n".join([*lines, change, ""])
+    for name, text in {"collect": COLLECT, "train": TRAIN, "run": RUN, "loop": changed}.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    assert told in loop(tmp_path, code=2)
     assert not (tmp_path / "out").exists()

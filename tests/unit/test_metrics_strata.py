@@ -49,3 +49,21 @@ def test_a_value_that_only_falls_tells_nothing_among_steps_of_one_number() -> No
     bootstrap = Bootstrap(3)
     assert Stratified(scores, right, numbers).pooled(bootstrap).value == 0.5
     assert within_auroc(scores, right, bootstrap).value == 1.0
+
+
+def test_strata_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="shapes"):
+        Stratified([[0.9, 0.1, 0.5]], [[True, False, True]], [[0, 0]])
+
+
+def test_part_of_the_problems() -> None:
+    right = [[True, False], [False, True], [True, False]]
+    scores: list[list[float | None]] = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]
+    strata = [[0, 0], [0, 0], [0, 0]]
+    whole = Stratified(scores, right, strata)
+    places = np.array([0, 2])
+    alone = Stratified(*([one[k] for k in (0, 2)] for one in (scores, right, strata)))
+    assert whole.pooled(Bootstrap(2), places) == alone.pooled(Bootstrap(2))
+    assert whole.pooled(Bootstrap(2), places).value == 1.0
+    with pytest.raises(ValueError, match="bootstrap"):
+        whole.pooled(Bootstrap(3), places)

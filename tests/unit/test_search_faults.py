@@ -85,7 +85,7 @@ def test_beliefs_are_those_of_enumeration(tree: TreeRecord) -> None:
     for node, wanted in zip(tree.nodes, enumerated(tree, MODEL), strict=True):
         if node.finished:
             assert found[node.node] == float(bool(node.correct))
-        else:
+        elif found[node.node] is not None:
             assert found[node.node] == pytest.approx(wanted, abs=1e-9)
 
 
@@ -96,7 +96,9 @@ def test_no_prefix_is_likelier_right_than_what_it_begins_with(tree: TreeRecord) 
     for node in tree.nodes[1:]:
         assert node.parent is not None
         value, above = found[node.node], found[node.parent]
-        assert value is not None
+        if value is None:
+            continue
+        # What is seen of a prefix is seen of what it begins with, too.
         assert above is not None
         assert 0 <= value <= 1
         assert node.finished or value <= above + 1e-12
@@ -111,6 +113,39 @@ def test_an_answer_that_nobody_could_grade_has_no_value() -> None:
         ]
     )
     assert fault_targets(tree, MODEL)[2] is None
+
+
+def test_what_nothing_was_seen_of_has_no_value() -> None:
+    """Not even its depth's: a value would say more than is known."""
+    bare = [
+        NodeRecord(node=0),
+        NodeRecord(node=1, parent=0, step="a"),
+        NodeRecord(node=2, parent=1, step="b", reason="policy-failed"),
+    ]
+    nothing = fault_targets(tree_of(bare), MODEL)
+    assert nothing == {0: None, 1: None, 2: None}
+    seen = [*bare, NodeRecord(node=3, parent=1, step="c", finished=True, correct=True)]
+    found = fault_targets(tree_of(seen), MODEL)
+    assert found[1] is not None and found[2] is None and found[3] == 1.0
+    # Nor does a model break on them.
+    for trees in ([], [tree_of(bare)], [tree_of(bare[:1])]):
+        assert all(np.isfinite(one).all() for one in fit(trees))
+
+
+@pytest.mark.parametrize("right", [0, 8])
+def test_draws_from_the_question_count_where_another_run_wrote_the_steps(right: int) -> None:
+    nodes = [
+        NodeRecord(node=0, rollouts=8, right=right),
+        NodeRecord(node=1, parent=0, step="a", rollouts=2, right=1),
+    ]
+    own = tree_of(nodes)
+    again = own.model_copy(update={"rule": "again"})
+    assert fault_targets(own, MODEL)[1] == pytest.approx(
+        fault_targets(tree_of([NodeRecord(node=0), nodes[1]]), MODEL)[1]
+    )
+    given, without = fault_targets(again, MODEL)[1], fault_targets(own, MODEL)[1]
+    assert given is not None and without is not None
+    assert (given > without) == (right == 8)
 
 
 def made(count: int, seed: int, rollouts: int) -> tuple[list[TreeRecord], list[list[bool]]]:

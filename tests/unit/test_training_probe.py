@@ -98,6 +98,13 @@ def test_a_training_begins_with_the_fitted_head(tmp_path: Path) -> None:
     assert errors[100] < 0.8 * errors[0]
 
 
+def test_a_head_that_is_kept_is_not_fitted(tmp_path: Path) -> None:
+    training.write_rows(tmp_path, ROWS)
+    model = session.train(recipe(tmp_path), tmp_path / "first").folder
+    with pytest.raises(RecipeError, match="whose head is kept"):
+        session.train(recipe(tmp_path, model=str(model)), tmp_path / "second")
+
+
 def test_it_is_for_squared_errors(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="fit_head"):
         recipe(tmp_path, loss={"kind": "bce"})

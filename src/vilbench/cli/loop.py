@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -31,35 +32,50 @@ def loop(
     from vilbench.evaluate.choosing import choose
     from vilbench.evaluate.stages import SAMPLE, SCORE
     from vilbench.training import session
-    from vilbench.training.manifest import RESULT
 
     found = config.load_loop(recipe)
     console, command = Console(), job.command_line(sys.argv[1:])
     both = (SAMPLE, SCORE)
-    rows, trained = out / "rows" / "rows.jsonl", out / "train" / RESULT
-    # Refuses what cannot be used before anything is paid for.
-    found.training(rows), found.choosing(trained), found.testing(trained, None)
+    # Paths are part of what a training and a run are told apart by.
+    out = out.resolve()
+    found.check(out)
     with stoppable():
         collecting = found.collecting()
         with job.begin(collecting, out / "collect", fresh=fresh, command=command) as stored:
+            if fresh:
+                _clear(out)
             harvest = trees.grow(stored, collecting, console, plain=plain)
             for line in trees.told(stored, harvest):
                 say(line)
-            if trees.failed_share(stored, harvest) > collecting.max_failures:
+            if harvest.stopped:
+                say("a loop goes on when all trees are grown: raise the limit, and start it again")
                 raise typer.Exit(FAILURES)
+            _finish(trees.failed_share(stored, harvest), collecting.max_failures)
             summary = export(stored, out / "rows", "rows", found.data)
         say(f"rows: {summary.rows} of {summary.problems} problems: {out / 'rows'}")
-        training = found.training(rows)
-        model = session.train(training, out / "train", fresh=fresh, say=say).folder
+        training = found.training(out / "rows" / "rows.jsonl")
+        model = session.train(training, out / "train", say=say).folder
         session.part()
         choosing = found.choosing(model)
-        with job.begin(choosing, out / "dev", fresh=fresh, command=command) as stored:
+        with job.begin(choosing, out / "dev", fresh=False, command=command) as stored:
             job.work(stored, choosing, console, plain=plain, stages=both)
+            _finish(job.failed_share(stored), choosing.max_failures)
             (finding,) = choose(stored, config.plan(choosing))
         say(f"chosen on {finding.choice.problem_set}: {found.scorer}/{finding.choice.aggregation}")
         testing = found.testing(model, finding.choice)
-        with job.begin(testing, out / "test", fresh=fresh, command=command) as stored:
+        with job.begin(testing, out / "test", fresh=False, command=command) as stored:
             job.work(stored, testing, console, plain=plain, stages=both)
             job.report(stored, testing, console, plain=plain)
-            if job.failed_share(stored) > testing.max_failures:
-                raise typer.Exit(FAILURES)
+            _finish(job.failed_share(stored), testing.max_failures)
+
+
+def _clear(out: Path) -> None:
+    """Takes away what later parts of a loop left, all at once: a kill leaves nothing half old."""
+    for part in ("rows", "train", "dev", "test"):
+        shutil.rmtree(out / part, ignore_errors=True)
+
+
+def _finish(share: float, most: float) -> None:
+    if share > most:
+        say(f"{share:.1%} of the units failed, more than {most:.1%}")
+        raise typer.Exit(FAILURES)

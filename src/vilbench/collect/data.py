@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Literal
 
 from pydantic import Field
@@ -27,7 +28,7 @@ BINS = 10
 """Bars of the histogram of values, from 0 to 1."""
 
 FITTED = 1000
-"""Most trees that the model behind the rule "faults" is fitted to, evenly taken."""
+"""Most trees that the model behind the rule "faults" is fitted to, drawn by their problems' ids."""
 
 
 _RULES: Mapping[ValueName, ValueRule] = {
@@ -235,9 +236,12 @@ class Collection:
         """The rule "faults" by a model of these trees, where it is asked for."""
         if self.config.values != "faults":
             return None
-        count = sum(1 for _ in trees)
-        every = -(-count // FITTED) if count else 1
-        return partial(fault_targets, model=fit([*islice(trees, None, None, every)]))
+        # Kinds of problems may take turns: every so-many-th tree could be of one kind alone.
+        chosen = heapq.nsmallest(FITTED, (_lot(tree.problem_id) for tree in trees))
+        wanted = set(chosen)
+        return partial(
+            fault_targets, model=fit([one for one in trees if _lot(one.problem_id) in wanted])
+        )
 
     def _label(self, tree: TreeRecord, faults: ValueRule | None) -> LabelledTree:
         name = self._rule(tree)
@@ -255,6 +259,11 @@ def _sieved(tree: LabelledTree, filters: Sequence[Filter], tally: Tally) -> Labe
             return None
         tree = left
     return tree
+
+
+def _lot(problem_id: str) -> str:
+    """What a problem is drawn by; the same whatever else is in the collection."""
+    return hashlib.sha256(f"faults/{problem_id}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _fault(problem: Problem) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from vilbench.collect.data import DataConfig
 from vilbench.config.collecting import CollectRecipe
@@ -20,6 +20,7 @@ from vilbench.config.reading import (
     read_yaml,
 )
 from vilbench.config.recipe import Recipe
+from vilbench.embedded import model_folder
 from vilbench.errors import RecipeError
 from vilbench.evaluate.choice import Choice
 from vilbench.training.recipe import TrainRecipe
@@ -58,6 +59,38 @@ class LoopRecipe(Record):
     test: Part
     scorer: str = "prm"
 
+    @model_validator(mode="after")
+    def _one_collection(self) -> LoopRecipe:
+        if self.data.filters.consensus is not None:
+            raise ValueError("data.filters.consensus: needs a second collection, a loop has one")
+        return self
+
+    def check(self, out: Path) -> None:
+        """Refuses what cannot be used, as far as it can be told before anything is paid for.
+
+        Args:
+            out: Where rows and model would be.
+
+        Raises:
+            RecipeError: A part is no recipe, has no such scorer, or takes test problems for
+                something else than the test.
+            CheckpointError: A model that is there to begin with is not.
+        """
+        rows, model = out / "rows.jsonl", out / "prm"
+        training, choosing = self.training(rows), self.choosing(model)
+        testing = self.testing(model, None)
+        reported = testing.problem_set.split("+")
+        for name, used in (("collect", self.collecting()), ("dev", choosing)):
+            for one in used.problem_set.split("+"):
+                if one.endswith(":test") or one in reported:
+                    raise RecipeError(
+                        f"takes {one}; what is reported must be measured on other problems",
+                        file=self.name,
+                        field=name,
+                    )
+        for folder in {training.model, *choosing.models(), *testing.models()} - {str(model)}:
+            model_folder(folder)
+
     def collecting(self) -> CollectRecipe:
         """The recipe of the collection."""
         return load_collecting(self.collect.recipe).changed(dict(self.collect.changes))
@@ -65,7 +98,7 @@ class LoopRecipe(Record):
     def training(self, rows: Path) -> TrainRecipe:
         """The recipe of the training on `rows`."""
         data = load_training(self.train).model_dump(mode="json")
-        data["data"]["train"] = str(rows)
+        data["data"] |= {"train": str(rows), "kind": "rows", "images": None}
         return parse_training(data, self.train)
 
     def choosing(self, model: Path) -> Recipe:

@@ -173,6 +173,8 @@ class Stratified:
         correct: Sequence[Sequence[bool]],
         strata: Sequence[Sequence[int]],
     ) -> None:
+        if [*map(len, scores)] != [*map(len, strata)]:
+            raise ValueError("scores and strata are of different shapes")
         size = len(scores)
         self._wins, self._pairs = np.zeros((size, size)), np.zeros((size, size))
         self._scored = np.zeros(size)

@@ -13,8 +13,9 @@ its problem is. That is a hidden Markov model on the tree:
 * problems come in kinds, each with such numbers of its own.
 
 Its numbers are found from the trees alone by expectation maximization: nothing is labelled by
-hand. Each continuation must count for one node only, the one it was drawn from (a search that
-shares continuations would make them speak twice).
+hand. Each continuation must count for one node only, the one it was drawn from: where a search
+shares continuations, or grows what it has counted (OmegaPRM), some speak twice, and the values are
+more certain than they should be.
 """
 
 from __future__ import annotations
@@ -95,16 +96,21 @@ class _Belief(NamedTuple):
 def fault_targets(tree: TreeRecord, model: FaultModel) -> Targets:
     """The probability of every prefix to be right, in [0, 1].
 
-    A finished solution is worth what its answer is, as under the other rules; None where
-    a finished solution could not be graded.
+    A finished solution is worth what its answer is, as under the other rules. None where it
+    could not be graded, and where nothing was seen of a prefix: no continuation of it or of
+    what is below it, and no answer there.
     """
     shape = _shape(tree)
     belief = _believe(shape, model)
     held = belief.right @ belief.kind
+    seen = shape.good + shape.bad
+    for node in reversed(tree.nodes):
+        if node.parent is not None:
+            seen[node.parent] += seen[node.node]
     values: dict[int, float | None] = {}
     for node in tree.nodes:
-        value = float(np.clip(held[node.node], 0.0, 1.0))
-        values[node.node] = value
+        known = float(np.clip(held[node.node], 0.0, 1.0)) if seen[node.node] else None
+        values[node.node] = known
         if node.finished:
             values[node.node] = None if node.correct is None else float(node.correct)
     return values
@@ -128,7 +134,8 @@ def fit(trees: Sequence[TreeRecord], rounds: int = ROUNDS) -> FaultModel:
             evidence += belief.evidence
             sums.add(shape, belief)
         model = sums.model()
-        if evidence - before < 1e-5 * abs(evidence):
+        # The priors are in the model and not in the evidence, which may fall a little for them.
+        if abs(evidence - before) < 1e-5 * abs(evidence):
             break
         before = evidence
     return model
@@ -153,7 +160,8 @@ def _shape(tree: TreeRecord) -> _Shape:
         if node.parent is not None:
             height[node.parent] = max(height[node.parent], height[node.node] + 1)
     good, bad = np.zeros(len(nodes)), np.zeros(len(nodes))
-    for node in nodes[1:]:
+    # The draws from the question are the tree's own solutions, but where another run wrote these.
+    for node in nodes[tree.rule != "again" :]:
         if node.finished and node.correct is not None:
             good[node.node], bad[node.node] = node.correct, not node.correct
         elif not node.finished:

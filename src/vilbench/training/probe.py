@@ -63,8 +63,8 @@ class _Sums:
 def fit(learner: Learner, batches: Iterable[Batch]) -> int:
     """Gives the heads of `learner` the weights that are best for its backbone as it stands.
 
-    They minimize what a training minimizes by them: the mean squared error at step ends and,
-    at its weight, at marked tokens; the second head's that of the surprise.
+    They minimize what a training minimizes by them, but for the loss `rank`: the mean squared
+    error at step ends and, at its weight, at marked tokens; the second head's that of the surprise.
 
     Args:
         learner: Its heads are changed in place, nothing else.

@@ -53,7 +53,8 @@ class LossConfig(Record):
             negative log-probability, at most 8 nats, in units of 4. A likelihood tells right
             from wrong before any label does; the head makes the model carry it along.
         language_on: Its tokens: of whole solutions whose labelled steps are all right (above the
-            middle of the range), or of every solution up to its first fault.
+            middle of the range), or of every solution up to its first fault. A step without
+            a label is right for the first and a fault for the second: label every row whole.
     """
 
     kind: Literal["mse", "bce"] = "mse"
@@ -151,8 +152,8 @@ class TrainRecipe(Record):
         parameters: Which of them move; "lora" and "head" leave the backbone's own.
         freeze_vision: The vision tower stays as it is.
         head_seed: Of a new head.
-        fit_head: The head is first fitted to the labels of so many batches by least squares,
-            the backbone standing still; for the loss "mse".
+        fit_head: A new head is first fitted to the labels of so many batches by least squares,
+            the backbone standing still (in its own precision, `rank` left out); for the loss "mse".
         precision: "bf16" computes so under autocast; parameters stay in float32.
         store: Precision of the saved reward model.
         checkpointing: Computes activations anew in the backward pass, to save memory.

@@ -19,7 +19,7 @@ from vilbench.backbone.model import Backbone
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.backbone.vision import batched_vision
 from vilbench.embedded import PREFIX, model_folder
-from vilbench.errors import InputError
+from vilbench.errors import InputError, RecipeError
 from vilbench.prm import folder as prm_folder
 from vilbench.prm.folder import LoadedPrm
 from vilbench.steps import FORMATS
@@ -195,6 +195,10 @@ def _load(recipe: TrainRecipe) -> LoadedPrm:
     """The reward model to begin with, in float32."""
     folder = model_folder(recipe.model)
     if (folder / prm_folder.NAME).is_file():
+        if recipe.fit_head:
+            raise RecipeError(
+                f"{recipe.model} is a reward model, whose head is kept", field="fit_head"
+            )
         return prm_folder.load(folder, dtype="float32")
     return prm_folder.untrained(
         folder,
