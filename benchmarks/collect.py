@@ -348,6 +348,8 @@ def main() -> None:
     parser.add_argument("--places", type=int, default=64)
     parser.add_argument("--model", default="embedded:small")
     parser.add_argument("--puzzles", type=int, default=200)
+    parser.add_argument("--seed", type=int, help="of the puzzles and of what is sampled")
+    parser.add_argument("--curves", nargs="+", default=[], help="names of labels; all by default")
     parser.add_argument("--cache", type=Path, help="keeps what the policy wrote")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -362,9 +364,11 @@ def main() -> None:
         given.problems = given.problems or [600]
         found = show_latency(given)
     else:
-        from economy import show_economy
+        from economy import SEED, Wanted, show_economy
 
-        found = show_economy(given.model, given.puzzles, given.cache)
+        seed = SEED if given.seed is None else given.seed
+        wanted = Wanted(given.model, given.puzzles, seed, tuple(given.curves), given.cache)
+        found = show_economy(wanted)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
 

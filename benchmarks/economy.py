@@ -63,6 +63,8 @@ SOLUTIONS = 4
 """Solutions of a puzzle whose steps are labelled."""
 
 SEED = 4
+"""Names the puzzles and what is sampled; the settings of `search.faults` were looked at with it."""
+
 LIMITS = Limits(tokens=160, step_tokens=64, step_characters=400, depth=16)
 
 Values = Callable[[TreeRecord], Mapping[int, float | None]]
@@ -247,8 +249,8 @@ def rises(tree: TreeRecord) -> Mapping[int, float | None]:
 class Labeller:
     """Labels the same puzzles in many ways; a search that two ways read is made once."""
 
-    def __init__(self, memo: Memo, puzzles: Sequence[Puzzle]) -> None:
-        self._policy = Policy(memo, FORMAT, 1.0, 1.0, LIMITS, SEED)
+    def __init__(self, memo: Memo, puzzles: Sequence[Puzzle], seed: int) -> None:
+        self._policy = Policy(memo, FORMAT, 1.0, 1.0, LIMITS, seed)
         self._puzzles = {puzzle.problem.id: puzzle for puzzle in puzzles}
         self._grown: dict[str, list[Grown]] = {}
 
@@ -342,23 +344,42 @@ def exact(puzzle: Puzzle, tree: TreeRecord, wanted: set[tuple[str, ...]] | None)
 
 
 def _manifest() -> Manifest:
-    return Manifest.of("economy", {}, seed=SEED, problem_set="puzzles")
+    return Manifest.of("economy", {}, seed=0, problem_set="puzzles")
 
 
-async def curves(model: str, count: int, cache: Path | None) -> list[Point]:
+class Wanted(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        model: The policy.
+        puzzles: How many.
+        seed: Names the puzzles and what is sampled.
+        names: Of the curves; all where empty.
+        cache: Keeps what the policy wrote.
+    """
+
+    model: str
+    puzzles: int
+    seed: int = SEED
+    names: tuple[str, ...] = ()
+    cache: Path | None = None
+
+
+async def curves(wanted: Wanted) -> list[Point]:
     """All points."""
-    asked = list(puzzles("train", count, SEED))
+    asked = list(puzzles("train", wanted.puzzles, wanted.seed))
     found = []
-    async with LocalEngine(model_folder(model)) as engine:
-        labeller = Labeller(Memo(engine, cache), asked)
+    async with LocalEngine(model_folder(wanted.model)) as engine:
+        labeller = Labeller(Memo(engine, wanted.cache), asked, wanted.seed)
         for way in ways():
-            found.append(await labeller.measure(way))
-            print(found[-1], flush=True)
+            if not wanted.names or way.name in wanted.names:
+                found.append(await labeller.measure(way))
+                print(found[-1], flush=True)
     return found
 
 
-def show_economy(model: str, count: int, cache: Path | None) -> list[dict[str, object]]:
-    points = asyncio.run(curves(model, count, cache))
+def show_economy(wanted: Wanted) -> list[dict[str, object]]:
+    points = asyncio.run(curves(wanted))
     base = next(p for p in points if (p.name, p.setting) == ("rollouts", "16"))
     table = Table("labels", "setting", "tokens", "of 16 rollouts", "steps", "coverage")
     table.add_column("AUROC within")
