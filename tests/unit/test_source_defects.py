@@ -282,6 +282,56 @@ def test_a_folder_without_the_files(tmp_path: Path) -> None:
         load(Request("mathvista", path=tmp_path / "readme.md"))
 
 
+def mmmu(path: Path, split: str) -> ProblemSet:
+    return load(Request("mmmu-pro", split, path))
+
+
+def test_mmmu_pro_takes_no_other_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "standard (10 options)"
+    rows = data.MMMU_STANDARD
+    data.parquet(folder / "test-00000-of-00001.parquet", rows, data.mmmu_schema(rows[0]))
+    for path in (tmp_path, folder):
+        assert len(mmmu(path, "standard-10").problems) == 2
+        for split in ("standard-4", "vision"):
+            with pytest.raises(InputError, match="holds none of"):
+                mmmu(path, split)
+
+
+def test_mmmu_pro_takes_the_own_one_of_two_tsv_files(tmp_path: Path) -> None:
+    asked = data.MMMU_TSV[0]
+    seen = {**asked, "index": "v", "question": "placeholder", "image": data.based(data.PICTURES[2])}
+    data.tsv(tmp_path / "MMMU_Pro_10c.tsv", [asked])
+    data.tsv(tmp_path / "MMMU_Pro_V.tsv", [seen])
+    assert [one.id for one in mmmu(tmp_path, "standard-10").problems] == ["test_Physics_1"]
+    assert [one.id for one in mmmu(tmp_path, "vision").problems] == ["v"]
+    with pytest.raises(InputError, match="holds none of"):
+        mmmu(tmp_path, "standard-4")
+
+
+@pytest.mark.parametrize(
+    ("split", "field", "says"),
+    [
+        ("standard-4", "options", "10 choices, but the split standard-4 has at most 4"),
+        ("vision", "question", "the row is of another split"),
+        ("standard-4", "question", "is of the split vision"),
+        ("standard-10", "question", "is of the split vision"),
+    ],
+)
+def test_a_row_of_another_mmmu_pro_configuration(
+    tmp_path: Path, split: str, field: str, says: str
+) -> None:
+    seen, asked = plain(data.MMMU_VISION[0]), plain(data.MMMU_STANDARD[1])
+    bad = plain(data.MMMU_STANDARD[0])
+    if "is of the split vision" in says:
+        bad = {**seen, "id": "other"}
+    path = written(tmp_path / "any name.jsonl", [seen if split == "vision" else asked, bad])
+    found = mmmu(path, split)
+    assert len(found.problems) == 1
+    (error,) = found.rejected
+    assert (error.file, error.row, error.field) == (str(path), 2, field)
+    assert says in error.message
+
+
 def test_splits_and_sources_that_there_are_not() -> None:
     with pytest.raises(InputError, match="did you mean 'mathvista'"):
         load(Request("mathvist"))

@@ -98,7 +98,7 @@ def read(request: Request) -> ProblemSet:
             if loading.enough(request.limit, Place(here.table.file, line.number)):
                 return loading.finished()
             rows += 1
-            identity = Identity(source.title, f"{request.source}-{rows}")
+            identity = Identity(source.title, f"{request.source}-{rows}", name)
             make = partial(_problem, source, line, here.pictures, identity, request.columns)
             loading.add(Place(here.table.file, line.number), make)
     if part.rows not in (None, rows):

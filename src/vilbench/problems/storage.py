@@ -95,8 +95,16 @@ class Folder:
     path: Path
 
     def matching(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """See `Storage`; hidden files and folders are left out."""
-        return _first_matching(self._names, patterns)
+        """See `Storage`; hidden files and folders are left out.
+
+        Where nothing below it matches, the folder may itself be the one that a pattern names.
+        """
+        found = _first_matching(self._names, patterns)
+        if found:
+            return found
+        within = f"{self.path.resolve().name}/"
+        direct = [within + name for name in self._names if "/" not in name]
+        return tuple(name.removeprefix(within) for name in _first_matching(direct, patterns))
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

@@ -38,10 +38,12 @@ class Identity(NamedTuple):
     Attributes:
         source: Of the problem: the benchmark's title.
         default: Id of a row that has none, from its place.
+        part: Key of the source's part that is read; "" where rows of any part will do.
     """
 
     source: str
     default: str
+    part: str = ""
 
 
 @dataclass(frozen=True)
