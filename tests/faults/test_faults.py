@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -197,6 +198,33 @@ async def test_what_every_request_would_meet_is_asked_once(name: str) -> None:
             assert KEY not in repr(caught.value)
         assert len(there.requests) == 1
         assert client.counts.retries == {}
+
+
+TELLING: dict[str, Callable[[str], Script]] = {
+    "an error": lambda words: server.refuse(400, words),
+    "an error with status 200": lambda words: server.raw(
+        json.dumps({"error": {"code": 400, "message": words}}).encode()
+    ),
+    "an error as text": lambda words: lambda _: server.Act(400, body=words.encode()),
+    "broken JSON": lambda words: server.raw(words.encode()),
+    "an unknown end": lambda words: server.changed(
+        lambda answer: answer["choices"][0].update(finish_reason=words)
+    ),
+    "another model": lambda words: server.changed(lambda answer: answer.update(model=words)),
+}
+
+
+@pytest.mark.parametrize("name", TELLING)
+async def test_no_part_of_a_key_across_the_cut_is_told(name: str) -> None:
+    once = Patience(attempts=1)
+    parts = [KEY[:length] for length in range(6, len(KEY) + 1)]
+    for before in (*range(80, 105, 6), *range(175, 205, 6), *range(270, 305, 6)):
+        act = TELLING[name]("x" * before + KEY + "y" * 2000)
+        async with FaultServer(otherwise=act) as there, engine(there.url, patience=once) as client:
+            with pytest.raises(EngineError, match="xxx") as caught:
+                await client.generate(PROMPT, 1, SAMPLING, 0)
+        assert not any(part in str(caught.value) for part in parts), before
+        assert len(str(caught.value)) < 500
 
 
 async def test_what_is_under_way_outlives_a_spent_quota() -> None:

@@ -313,8 +313,8 @@ class OpenAIEngine:
         A fault that every request would meet ends the engine.
         """
         fault = fault_of(error)
-        if fault is not None and self._key and self._key in str(fault):
-            fault.args = (str(fault).replace(self._key, "[key]"),)
+        if fault is not None and self._key:
+            fault.hide(self._key)
         if isinstance(error, BudgetSpentError) or (fault is not None and fault.fatal):
             self._ended = self._ended or str(fault or error)
         return fault
@@ -326,7 +326,8 @@ class OpenAIEngine:
             RequestFault: It is one's; where no answer has been right yet, none will be.
         """
         if not is_same_model(self._model.name, answer.model, self._answers_as):
-            told = f"'{answer.model[:100]}' answered in place of '{self._model.name}'"
+            given = answer.model.replace(self._key, "[key]") if self._key else answer.model
+            told = f"'{given[:100]}' answered in place of '{self._model.name}'"
             raise RequestFault(
                 f"{told}; 'answers_as' lists names to take",
                 "other-model",

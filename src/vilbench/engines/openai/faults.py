@@ -37,6 +37,7 @@ class RequestFault(EngineError):  # noqa: N818 - the word of the package
         wait_s: Seconds that the server asks for, None where it says nothing.
         refused: Whether it was one request too many.
         billed: Whether the server may have written an answer that must be paid.
+        words: The server's own words, whole; the message ends with the beginning of them.
     """
 
     def __init__(
@@ -44,13 +45,15 @@ class RequestFault(EngineError):  # noqa: N818 - the word of the package
         message: str,
         kind: str,
         *,
+        words: str = "",
         retry: bool = False,
         fatal: bool = False,
         wait_s: float | None = None,
         refused: bool = False,
         billed: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(_with_words(message, words))
+        self._uncut = (message, words)
         self.kind = kind
         self.retry = retry
         self.fatal = fatal
@@ -58,10 +61,16 @@ class RequestFault(EngineError):  # noqa: N818 - the word of the package
         self.refused = refused
         self.billed = billed
 
+    def hide(self, secret: str) -> None:
+        """Takes a secret out of the message, before the words are cut: no part of it stays."""
+        message, words = (text.replace(secret, "[key]") for text in self._uncut)
+        self._uncut = (message, shortened(words))
+        self.args = (_with_words(message, words),)
 
-def unreadable(message: str, kind: str) -> RequestFault:
+
+def unreadable(message: str, kind: str, words: str = "") -> RequestFault:
     """The fault of an answer that is none; it was paid all the same."""
-    return RequestFault(message, kind, retry=True, billed=True)
+    return RequestFault(message, kind, retry=True, billed=True, words=words)
 
 
 def fault_of(error: Exception, now: datetime | None = None) -> RequestFault | None:
@@ -79,7 +88,7 @@ def fault_of(error: Exception, now: datetime | None = None) -> RequestFault | No
     if isinstance(error, openai.APIStatusError):
         return status_fault(error.status_code, error.response.headers, error.body, now)
     if isinstance(cause, httpx2.ConnectTimeout | httpx2.ConnectError | httpx2.ProxyError):
-        return RequestFault(f"no connection: {_words(cause)}", "no-connection", retry=True)
+        return RequestFault("no connection", "no-connection", retry=True, words=_words(cause))
     if isinstance(error, openai.APITimeoutError):
         told = "no byte of the answer came within the limit"
         return RequestFault(told, "no-answer", retry=True, billed=True)
@@ -87,9 +96,9 @@ def fault_of(error: Exception, now: datetime | None = None) -> RequestFault | No
         told = "the answer was not complete within the limit of a call"
         return RequestFault(told, "too-slow", retry=True, billed=True)
     if isinstance(error, openai.APIConnectionError):
-        return unreadable(f"the connection broke: {_words(cause)}", "broken-connection")
+        return unreadable("the connection broke", "broken-connection", _words(cause))
     if isinstance(error, openai.OpenAIError):
-        return RequestFault(_words(error), type(error).__name__)
+        return RequestFault("the client failed", type(error).__name__, words=_words(error))
     return None
 
 
@@ -105,9 +114,9 @@ def status_fault(
         now: For dates in `Retry-After`; the time of day by default.
     """
     code, words = _error_words(body)
-    message = f"the server answered {status}" + (f": {words}" if words else "")
+    message = f"the server answered {status}"
     if code in _QUOTA or status == 402:
-        return RequestFault(message, "quota", fatal=True)
+        return RequestFault(message, "quota", fatal=True, words=words)
     wait = retry_after(headers, now)
     refused = status in _REFUSALS
     return RequestFault(
@@ -117,6 +126,7 @@ def status_fault(
         fatal=status in _FATAL,
         wait_s=wait,
         refused=refused,
+        words=words,
     )
 
 
@@ -160,8 +170,8 @@ def _error_words(body: object) -> tuple[str, str]:
         code = str(error.get("code") or error.get("type") or "")
         kind = str(error.get("type") or "")
         words = error.get("message") or error.get("detail") or code
-        return (kind if kind in _QUOTA else code), shortened(str(words))
-    return "", shortened(body) if isinstance(body, str) else ""
+        return (kind if kind in _QUOTA else code), str(words)
+    return "", body if isinstance(body, str) else ""
 
 
 def shortened(text: str) -> str:
@@ -170,5 +180,10 @@ def shortened(text: str) -> str:
     return line if len(line) <= _TOLD else line[: _TOLD - 3] + "..."
 
 
+def _with_words(message: str, words: str) -> str:
+    line = shortened(words)
+    return f"{message}: {line}" if line else message
+
+
 def _words(error: BaseException) -> str:
-    return shortened(str(error)) or type(error).__name__
+    return str(error) or type(error).__name__

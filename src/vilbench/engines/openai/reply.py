@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any
 
-from vilbench.engines.openai.faults import shortened, status_fault, unreadable
+from vilbench.engines.openai.faults import status_fault, unreadable
 from vilbench.engines.openai.spelling import NoSpelling, spelled
 from vilbench.types import Completion, FinishReason, Sampling, Token, Usage
 
@@ -77,7 +77,7 @@ def read(data: bytes, kind: str, n: int, sampling: Sampling) -> Answer:
         except ValueError as fault:
             faults.append(str(fault))
     if not choices:
-        raise unreadable(f"no choice of the answer can be used: {faults[0]}", "no-content")
+        raise unreadable("no choice of the answer can be used", "no-content", faults[0])
     usage = _usage(said.get("usage"))
     model = said.get("model")
     return Answer(
@@ -110,8 +110,8 @@ def _parsed(data: bytes, kind: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if "html" in kind or data.lstrip()[:1] == b"<":
             raise unreadable("the answer is a web page, not JSON", "web-page") from error
-        told = shortened(data[:200].decode("utf-8", "replace"))
-        raise unreadable(f"the answer is no JSON, or was cut: {told}", "broken-json") from error
+        said = data.decode("utf-8", "replace")
+        raise unreadable("the answer is no JSON, or was cut", "broken-json", said) from error
     if not isinstance(said, dict):
         raise unreadable("the answer is no JSON object", "broken-json")
     told_error = said.get("error")
@@ -147,7 +147,7 @@ def _choice(item: object, sampling: Sampling) -> _Choice:
     named = item.get("finish_reason")
     reason = _REASONS.get(named) if isinstance(named, str) else None
     if reason is None:
-        raise ValueError(f"a choice ended for the reason {named!r}"[:120])
+        raise ValueError(f"a choice ended for the reason {named!r}")
     text = _text(message, reason)
     tokens: tuple[Token, ...] = ()
     unread = False
