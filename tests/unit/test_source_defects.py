@@ -417,6 +417,50 @@ def test_an_archive_with_a_damaged_member(tmp_path: Path) -> None:
         loaded(path)
 
 
+def packed(path: Path, members: dict[str, bytes], compression: int, broken: str) -> Path:
+    """An archive; of the member `broken` the compressed bytes are overwritten."""
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+        info = file.getinfo(broken)
+    whole = bytearray(path.read_bytes())
+    start = info.header_offset + 30 + len(broken)
+    whole[start : start + info.compress_size] = b"\xff" * info.compress_size
+    path.write_bytes(whole)
+    return path
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+)
+def test_a_damaged_picture_costs_one_row(tmp_path: Path, compression: int) -> None:
+    row = plain(data.MMSTAR[0])
+    rows = [{**row, "image": "a.png"}, {**row, "index": 7, "image": "b.png"}]
+    table = "".join(json.dumps(one) + "\n" for one in rows).encode()
+    members = {"a.png": data.PICTURES[0], "b.png": data.PICTURES[1]}
+    (tmp_path / "rows.jsonl").write_bytes(table)
+    packed(tmp_path / "images.zip", members, compression, "b.png")
+    (tmp_path / "other").mkdir()
+    inside = tmp_path / "other" / "all.zip"
+    packed(inside, {"r.jsonl": table, **members}, compression, "b.png")
+    for path in (tmp_path / "rows.jsonl", inside):
+        found = loaded(path)
+        assert [one.images[0].read() for one in found.problems] == [data.PICTURES[0]]
+        (error,) = found.rejected
+        assert isinstance(error, ImageError)
+        assert (error.row, error.field) == (2, "image")
+        assert "'b.png'" in error.message
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_damaged_table_of_an_archive(tmp_path: Path, compression: int) -> None:
+    table = (json.dumps(plain(data.MMSTAR[0])) + "\n").encode()
+    path = packed(tmp_path / "all.zip", {"r.jsonl": table}, compression, "r.jsonl")
+    with pytest.raises(InputError, match=r"all\.zip/r\.jsonl: damaged"):
+        loaded(path)
+
+
 def test_a_bomb_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
     """A member of 200 MB of zeros in 200 kB; its header may lie about it."""
     path = tmp_path / "all.zip"

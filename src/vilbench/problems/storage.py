@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import fnmatch
 import io
+import lzma
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +29,17 @@ from vilbench.types import Image
 
 _MOST_FILES = 2_000_000
 _MOST_TABLE_BYTES = 16_000_000_000
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    struct.error,
+    OverflowError,
+)
+"""What zipfile raises where bytes of an archive are not what they were."""
+
+_UNREADABLE = (OSError, KeyError, ValueError, NotImplementedError, RuntimeError)
 
 
 class Storage(Protocol):
@@ -170,10 +184,10 @@ class ZipSource:
             status = self.path.stat()
             archive = _kept_open(self.path, status.st_mtime_ns, status.st_size, os.getpid())
             return _bounded(archive, archive.getinfo(self.member), DEFAULT_LIMITS.max_bytes)
-        except (OSError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        except _DAMAGE as error:
+            raise ImageError(f"damaged: {_told(error)}", file=self.path) from error
+        except _UNREADABLE as error:
             raise ImageError(_told(error), file=self.path) from error
-        except zipfile.BadZipFile as error:
-            raise ImageError(f"damaged: {error}", file=self.path) from error
 
 
 @dataclass(frozen=True)
@@ -194,7 +208,7 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 infos = archive.infolist()
-        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except (*_DAMAGE, *_UNREADABLE) as error:
             raise InputError(f"no usable zip archive: {_told(error)}", file=self.path) from error
         if len(infos) > _MOST_FILES:
             raise InputError(f"more than {_MOST_FILES:,} members", file=self.path)
@@ -248,10 +262,10 @@ class Archive:
                 return io.BytesIO(_bounded(archive, self._members[name], _MOST_TABLE_BYTES))
         except ImageError as error:
             raise InputError(error.message, file=self.place(name)) from error
-        except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        except _DAMAGE as error:
+            raise InputError(f"damaged: {_told(error)}", file=self.place(name)) from error
+        except _UNREADABLE as error:
             raise InputError(_told(error), file=self.place(name)) from error
-        except zipfile.BadZipFile as error:
-            raise InputError(f"damaged: {error}", file=self.place(name)) from error
 
     def picture(self, name: ImageName, notes: list[str]) -> Image:
         """See `Storage`."""
