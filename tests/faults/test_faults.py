@@ -118,10 +118,11 @@ async def test_the_wait_that_a_server_names_is_kept(form: str) -> None:
 async def test_a_wait_too_long_is_not_waited_for() -> None:
     act = server.refuse(429, headers={"Retry-After": "3600"})
     begun = time.monotonic()
-    async with FaultServer(otherwise=act) as there, engine(there.url) as client:
-        with pytest.raises(EngineError, match="429"):
-            await client.generate(PROMPT, 1, SAMPLING, 0)
-    assert len(there.requests) == 1
+    async with FaultServer([act]) as there, engine(there.url) as client:
+        for prompt in (PROMPT, OTHER):
+            with pytest.raises(EngineError, match=r"asks to wait 3600 s.*429"):
+                await client.generate(prompt, 1, SAMPLING, 0)
+    assert len(there.requests) == 1  # others would be refused too
     assert time.monotonic() - begun < 60
 
 
@@ -163,9 +164,23 @@ async def test_no_server_at_all() -> None:
     async with FaultServer() as there:
         url = there.url
     async with engine(url) as client:
-        with pytest.raises(EngineError, match="no connection"):
-            await client.generate(PROMPT, 2, SAMPLING, 0)
+        for prompt in (PROMPT, OTHER):
+            with pytest.raises(EngineError, match=rf"{url} .*running.*no connection"):
+                await client.generate(prompt, 2, SAMPLING, 0)
         assert client.counts.requests == QUICK.attempts
+
+
+@pytest.mark.parametrize("act", [server.well, server.refuse(400)], ids=["well", "refused"])
+async def test_a_server_that_was_there_may_come_back(act: Script) -> None:
+    async with FaultServer([act]) as there, engine(there.url) as client:
+        await asyncio.gather(client.generate(PROMPT, 1, SAMPLING, 0), return_exceptions=True)
+        port = int(there.url.split(":")[2].split("/")[0])
+        await there.__aexit__(None, None, None)
+        with pytest.raises(EngineError, match="no connection"):
+            await client.generate(PROMPT, 1, SAMPLING, 0)
+        back = await asyncio.start_server(there._serve, "127.0.0.1", port)
+        assert len(await client.generate(PROMPT, 1, SAMPLING, 0)) == 1
+        back.close()
 
 
 @pytest.mark.parametrize("status", [400, 403, 413, 422, 301])
@@ -307,17 +322,31 @@ async def test_fewer_choices_are_topped_up() -> None:
     assert all_distinct(completions)
 
 
-async def test_a_server_without_n_is_asked_one_by_one_from_then_on() -> None:
-    def one(request: Request) -> server.Act:
-        return server.as_json(server.completion(request, server.texts(request, 1)))
+def one_alone(request: Request) -> server.Act:
+    return server.as_json(server.completion(request, server.texts(request, 1)))
 
-    async with FaultServer(otherwise=one) as there, engine(there.url) as client:
+
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_a_server_without_n_is_asked_one_by_one_from_then_on(attempts: int) -> None:
+    patience = Patience(attempts=attempts)
+    async with (
+        FaultServer(otherwise=one_alone) as there,
+        engine(there.url, patience=patience) as client,
+    ):
         completions = await client.generate(PROMPT, 6, SAMPLING, 0)
-        assert [r.n for r in there.requests] == [6, 1, 1, 1, 1, 1]
+        assert [r.n for r in there.requests] == [6, 5, 1, 1, 1, 1]
         assert all_distinct(completions)
         assert len(await client.generate(OTHER, 4, SAMPLING, 0)) == 4
         assert [r.n for r in there.requests[6:]] == [1, 1, 1, 1]
         assert there.most_at_once > 1
+
+
+async def test_one_answer_with_a_single_choice_does_not_end_n() -> None:
+    acts = [one_alone, server.well, one_alone]
+    async with FaultServer(acts) as there, engine(there.url) as client:
+        for prompt in (PROMPT, OTHER, PROMPT):
+            assert len(await client.generate(prompt, 4, SAMPLING, 0)) == 4
+        assert [r.n for r in there.requests] == [4, 3, 4, 3, 4]
 
 
 async def test_more_choices_are_dropped_and_the_same_index_counts_once() -> None:

@@ -30,7 +30,7 @@ class Patience:
         attempts: Most attempts, the first one included.
         first_wait_s: Most seconds before the second attempt; the bound doubles with each.
         longest_wait_s: Most seconds between two attempts; a server that asks for more is
-            given up.
+            given up, with all that would be asked of it.
     """
 
     connect_s: float = 30.0

@@ -18,7 +18,7 @@ from vilbench.engines.openai import connections, messages
 from vilbench.engines.openai.attempts import Patience, persistently
 from vilbench.engines.openai.counts import Counts
 from vilbench.engines.openai.estimate import image_tokens, most_prompt_tokens
-from vilbench.engines.openai.faults import RequestFault, fault_of
+from vilbench.engines.openai.faults import NO_CONNECTION, RequestFault, fault_of
 from vilbench.engines.openai.gate import Gate
 from vilbench.engines.openai.money import BudgetSpentError, Purse, TokenPrice, price_of
 from vilbench.engines.openai.pictures import ImagePolicy, Picture, Pictures
@@ -27,6 +27,8 @@ from vilbench.errors import EngineError, InputError
 from vilbench.types import Completion, Prompt, Sampling, Usage
 
 _NOTHING: Mapping[str, JsonValue] = MappingProxyType({})
+_SINGLE = 2
+"""Answers in a row with one sample in place of several that show that a server takes no `n`."""
 
 
 class _Share(NamedTuple):
@@ -42,8 +44,9 @@ class OpenAIEngine:
     The samples of a prompt are asked for together where the server honours `n`, and the image
     is paid once; what an answer lacks is asked for again. A request that fails for good takes
     its own samples: those that other requests brought are handed out, fewer than asked for. A
-    fault that every further request would meet (a wrong key, a spent quota or budget) ends
-    the engine: nothing more is sent, and what is under way is still handed out.
+    fault that every further request would meet (a wrong key, a spent quota or budget, a wait
+    that is too long, a server that was never there) ends the engine: nothing more is sent, and
+    what is under way is still handed out.
 
     Samples of a server are exchangeable draws. Seeds are sent, and the same call has the same
     ones; but no two requests share one, for a server that honours seeds would give a sample
@@ -103,6 +106,9 @@ class OpenAIEngine:
         self._answers_as = tuple(answers_as)
         self._counts = Counts()
         self._ended = ""
+        self._url = base_url or connections.OPENAI_URL
+        self._reached = False
+        self._single = 0
 
     @property
     def name(self) -> str:
@@ -174,7 +180,7 @@ class OpenAIEngine:
         found: list[Completion] = []
         failure: EngineError | None = None
         most = self._max_n
-        for round_number in range(self._patience.attempts + 1):
+        for round_number in range(max(self._patience.attempts, _SINGLE) + 1):
             start = messages.first_seed(seed, first, round_number)
             lacking = n - len(found)
             shares = [
@@ -188,8 +194,8 @@ class OpenAIEngine:
                     failure = failure or answer
                     continue
                 found += answer.completions
-                if answer.offered < share.n:
-                    most = self._learn(answer.offered)
+                if share.n > 1:
+                    most = min(most, self._learn(share.n, answer.offered))
             if failure is not None or len(found) == n:
                 break
         if not found and failure is not None:
@@ -213,11 +219,15 @@ class OpenAIEngine:
     ) -> None:
         await self.aclose()
 
-    def _learn(self, offered: int) -> int:
-        """How many samples to ask for at once of a server that gave so many."""
-        if offered == 1:
+    def _learn(self, asked: int, offered: int) -> int:
+        """How many samples to ask for at once of a server that gave `offered` of `asked`."""
+        if offered > 1:
+            self._single = 0
+            return min(offered, self._max_n) if offered < asked else self._max_n
+        self._single += 1
+        if self._single >= _SINGLE:
             self._max_n = 1  # it takes no n at all
-        return offered
+        return self._max_n
 
     async def _ask_all(
         self,
@@ -247,6 +257,10 @@ class OpenAIEngine:
             )
         except RequestFault as fault:
             self._counts.failures[fault.kind] += 1
+            if fault.kind == NO_CONNECTION and not self._reached:
+                told = f"{self._url} has never answered; is the server running there? ({fault})"
+                self._ended = self._ended or told
+                return EngineError(told)
             return fault
         except EngineError as error:
             return error
@@ -282,6 +296,7 @@ class OpenAIEngine:
                     "/chat/completions", cast_to=httpx2.Response, content=data
                 )
             answer = read(response.content, response.headers.get("content-type", ""), n, sampling)
+            self._reached = True
             spent = answer.usage
             self._check_model(answer)
         except Exception as error:
@@ -291,7 +306,7 @@ class OpenAIEngine:
                 raise
             if not fault.billed:
                 spent = Usage()
-            if fault.wait_s is not None and fault.wait_s <= self._patience.longest_wait_s:
+            if fault.wait_s is not None and not self._waits_too_long(fault):
                 self._gate.close_for(fault.wait_s)
             if fault.refused:
                 self._gate.refused(passage)
@@ -315,9 +330,23 @@ class OpenAIEngine:
         fault = fault_of(error)
         if fault is not None and self._key:
             fault.hide(self._key)
+        if fault is not None:
+            self._reached = self._reached or fault.kind != NO_CONNECTION
+            if self._waits_too_long(fault):
+                fault.fatal = True
+                most = self._patience.longest_wait_s
+                fault.args = (
+                    f"the server asks to wait {fault.wait_s:.0f} s, more than the {most:.0f} s "
+                    f"of patience.longest_wait_s ({fault})",
+                )
         if isinstance(error, BudgetSpentError) or (fault is not None and fault.fatal):
             self._ended = self._ended or str(fault or error)
         return fault
+
+    def _waits_too_long(self, fault: RequestFault) -> bool:
+        """Whether it could be asked again, but only after more than the longest wait."""
+        longest = self._patience.longest_wait_s
+        return fault.retry and fault.wait_s is not None and fault.wait_s > longest
 
     def _check_model(self, answer: Answer) -> None:
         """Refuses the answer of another model.

@@ -22,6 +22,9 @@ _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _FATAL = frozenset({401, 402, 404, 407})
 _QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _REFUSALS = frozenset({429, 529})
+NO_CONNECTION = "no-connection"
+"""Kind of the fault of a request that reached no server."""
+
 _TOLD = 300
 """Most characters of a server's words in a message."""
 
@@ -88,7 +91,7 @@ def fault_of(error: Exception, now: datetime | None = None) -> RequestFault | No
     if isinstance(error, openai.APIStatusError):
         return status_fault(error.status_code, error.response.headers, error.body, now)
     if isinstance(cause, httpx2.ConnectTimeout | httpx2.ConnectError | httpx2.ProxyError):
-        return RequestFault("no connection", "no-connection", retry=True, words=_words(cause))
+        return RequestFault("no connection", NO_CONNECTION, retry=True, words=_words(cause))
     if isinstance(error, openai.APITimeoutError):
         told = "no byte of the answer came within the limit"
         return RequestFault(told, "no-answer", retry=True, billed=True)
