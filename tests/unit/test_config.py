@@ -196,6 +196,14 @@ def test_identity_holds_what_changes_the_output_and_no_more() -> None:
         assert recipe.changed({path: value}).identity() != recipe.identity()
 
 
+def test_identity_holds_names_that_are_no_recipes() -> None:
+    served = GOOD.replace("{kind: local, model: folder}", "{kind: openai, model: m}", 1)
+    recipe = config.parse_text(served, "mine.yaml")
+    for path in ("sample.engine.extra", "problems.columns"):
+        one, other = (recipe.changed({path: {"main": name}}).identity() for name in "ab")
+        assert one != other, path
+
+
 def test_a_run_gives_its_recipe_back() -> None:
     recipe = config.parse_text(GOOD, "mine.yaml")
     again = config.parse({**recipe.identity(), "name": recipe.name, "seed": recipe.seed})

@@ -39,6 +39,9 @@ _NO_EFFECT = (
 )
 """Keys that change neither a solution nor a score: a run may go on with others."""
 
+_NAMES_OF_OTHERS = ("extra", "columns")
+"""Keys over names that are no recipe's, whatever they are like."""
+
 _IN_MANIFEST = ("name", "seed")
 """Keys that a manifest has beside the recipe."""
 
@@ -331,7 +334,11 @@ def _below(place: Any, key: str) -> list[Any]:
 
 def _effective(value: Any) -> JsonValue:
     if isinstance(value, dict):
-        return {key: _effective(item) for key, item in value.items() if key not in _NO_EFFECT}
+        return {
+            key: item if key in _NAMES_OF_OTHERS else _effective(item)
+            for key, item in value.items()
+            if key not in _NO_EFFECT
+        }
     if isinstance(value, list):
         return [_effective(item) for item in value]
     plain: JsonValue = value
