@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 
 from vilbench import config
 from vilbench.engines.openai import messages
+from vilbench.engines.openai.engine import OpenAIEngine
 from vilbench.engines.openai.estimate import patch_tokens, prompt_tokens, tile_tokens
 from vilbench.engines.openai.faults import retry_after, status_fault
 from vilbench.engines.openai.money import BudgetSpentError, Purse, TokenPrice, price_of
@@ -134,6 +135,29 @@ def test_dialects() -> None:
         messages.fields(hosted, Prompt(("a",), prefill="b"), 1, Sampling(), 0)
     with pytest.raises(EngineError, match="Unicode"):
         messages.body(Prompt(("\ud800",)), [], made)
+
+
+def test_fields_that_a_model_refuses_are_left_out() -> None:
+    omit = ("temperature", "top_p", "seed")
+    model = messages.Model("o3", "openai", {}, 0, omit)
+    made = messages.fields(model, Prompt(("how many?",)), 2, Sampling(0.5, 0.9), 3)
+    assert made == {"model": "o3", "n": 2, "max_completion_tokens": 1024}
+    engines = [OpenAIEngine("o3", omit=some) for some in ((), omit, omit[::-1], omit[:1])]
+    first, second, third, fourth = (engine.fingerprint for engine in engines)
+    assert second == third
+    assert len({first, second, fourth}) == 3
+
+
+def test_what_is_left_out_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-one")
+    recipe = config.parse_text(RECIPE, "served.yaml")
+    bare = recipe.changed({"sample.engine.omit": ["top_p", "seed", "top_p"]})
+    again = config.parse({**bare.identity(), "name": bare.name, "seed": bare.seed})
+    assert again == bare
+    whole, without = (config.build(one, ("sample",)).engines[0] for one in (recipe, bare))
+    assert whole.fingerprint == OpenAIEngine("gpt-4o").fingerprint
+    assert without.fingerprint == OpenAIEngine("gpt-4o", omit=["top_p", "seed"]).fingerprint
+    assert "omit" not in json.dumps(recipe.identity())  # runs that are there go on
 
 
 def test_no_two_requests_of_a_stream_share_a_seed() -> None:
@@ -275,6 +299,7 @@ sample:
         ("{kind: openai, model: m, base_url: 'http://a:b@x'}", "sample.engine.base_url", "passw"),
         ("{kind: openai, model: m, server: vllm}", "sample.engine", "needs an address"),
         ("{kind: openai, model: m, extra: {n: 2}}", "sample.engine.extra", "n cannot be set"),
+        ("{kind: openai, model: m, omit: [stop]}", "sample.engine.omit[0]", "'temperature'"),
         ("{kind: openai, model: m, patience: {attempts: 0}}", "sample.engine.patience", "greater"),
         ("{kind: openai, model: m, api_key_env: 'a b'}", "sample.engine.api_key_env", "pattern"),
     ],
@@ -299,6 +324,8 @@ def test_a_run_may_go_on_at_another_address_and_not_with_another_picture() -> No
         ("image", {"max_pixels": 5000}, False),
         ("revision", "awq", False),
         ("extra", {"top_k": 1}, False),
+        ("omit", ["seed"], False),
+        ("omit", [], True),
     ):
         changed = recipe.changed({f"sample.engine.{key}": value})
         assert (changed.identity() == recipe.identity()) is same, key

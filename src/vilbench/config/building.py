@@ -220,6 +220,7 @@ def _openai(config: OpenAIEngineConfig) -> Any:
         answers_as=config.answers_as,
         patience=_load_class("openai/patience")(**config.patience.model_dump()),
         extra=config.extra,
+        omit=config.omit,
     )
 
 

@@ -12,8 +12,10 @@ from pydantic import (
     Discriminator,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     Tag,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -29,6 +31,9 @@ def _device(name: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(_device)]
+
+Omittable = Literal["temperature", "top_p", "seed"]
+"""Fields of a request that may be left out; the server's own values hold then."""
 
 Server = Literal["openai", "vllm", "sglang", "other"]
 """Whose dialect a server speaks beyond what all of them share."""
@@ -126,6 +131,8 @@ class OpenAIEngineConfig(Record):
         answers_as: Other names that answers may bear.
         patience: Time limits and attempts.
         extra: Further fields of every request.
+        omit: Fields that no request has, for models that refuse them; the server's own values
+            hold then, whatever the recipe says.
     """
 
     kind: Literal["openai"] = "openai"
@@ -143,6 +150,18 @@ class OpenAIEngineConfig(Record):
     answers_as: tuple[str, ...] = ()
     patience: PatienceConfig = PatienceConfig()
     extra: Mapping[str, JsonValue] = Field(default_factory=dict)
+    omit: tuple[Omittable, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        """Runs that were begun before there was `omit` can go on."""
+        data: dict[str, JsonValue] = dump(self)
+        return {key: value for key, value in data.items() if key != "omit" or value}
+
+    @field_validator("omit")
+    @classmethod
+    def _in_one_order(cls, omit: tuple[Omittable, ...]) -> tuple[Omittable, ...]:
+        return tuple(sorted(set(omit)))
 
     @field_validator("base_url")
     @classmethod

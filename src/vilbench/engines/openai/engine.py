@@ -67,6 +67,7 @@ class OpenAIEngine:
         answers_as: Other names that answers may bear.
         patience: Time limits and attempts.
         extra: Further fields of every request.
+        omit: Fields that no request has, of `temperature`, `top_p` and `seed`.
 
     Raises:
         InputError: There is a budget and no price.
@@ -89,11 +90,12 @@ class OpenAIEngine:
         answers_as: Sequence[str] = (),
         patience: Patience | None = None,
         extra: Mapping[str, JsonValue] = _NOTHING,
+        omit: Sequence[str] = (),
     ) -> None:
         price = price or price_of(model)
         if budget is not None and price is None:
             raise InputError(f"a budget needs the price of '{model}'", field="price")
-        self._model = messages.Model(model, dialect, extra, top_logprobs)
+        self._model = messages.Model(model, dialect, extra, top_logprobs, tuple(omit))
         self._revision = revision
         self._policy = images or ImagePolicy()
         self._pictures = Pictures(self._policy)
@@ -117,12 +119,13 @@ class OpenAIEngine:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the model's name, dialect, revision, image policy and extra fields."""
+        """Changes with the model's name, dialect, revision, image policy and what is sent."""
         model = self._model
         parts = (
             *("openai", model.name, model.dialect, self._revision),
             *(self._policy.fingerprint, str(model.top_logprobs)),
             json.dumps(dict(model.extra), sort_keys=True),
+            *sorted(model.omit),
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -34,12 +34,14 @@ class Model(NamedTuple):
         dialect: Whose dialect the server speaks.
         extra: Further fields of every request.
         top_logprobs: Most alternatives a token that it gives.
+        omit: Fields that no request has.
     """
 
     name: str
     dialect: Dialect
     extra: Mapping[str, JsonValue]
     top_logprobs: int
+    omit: tuple[str, ...] = ()
 
 
 def first_seed(seed: int, first: int, round_number: int) -> int:
@@ -70,6 +72,8 @@ def fields(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
     }
+    for name in model.omit:
+        made.pop(name, None)
     if n > 1:
         made["n"] = n  # there are servers that refuse even an n of 1
     limit = "max_completion_tokens" if model.dialect == "openai" else "max_tokens"
