@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from vilbench.problems.adapters import source
 from vilbench.problems.adapters.source import Identity
 from vilbench.problems.cells import Cells, Pictures
 from vilbench.problems.public import Request, load
+from vilbench.problems.rows import ImageName
 from vilbench.problems.sets import ProblemSet
-from vilbench.problems.storage import Folder
+from vilbench.problems.storage import Archive, Folder
 
 
 @pytest.fixture(autouse=True)
@@ -490,6 +492,50 @@ def test_pictures_of_an_archive_beside_the_table(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="no such file"):
         loaded(tmp_path / "rows.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("one/x/a.png", "one/x/a.png"),
+        ("x/a.png", None),  # of two members
+        ("y/a.png", "one/y/a.png"),
+        ("/y/a.png", None),
+        ("more/one/y/a.png", "one/y/a.png"),
+        ("b.png", "b.png"),
+        ("more/b.png", "b.png"),
+        ("a.png", None),
+        ("xx/a.png", None),
+        (".png", None),
+        ("one/yy/a.png", None),
+        # The path ends with two members: which one is meant?
+        ("deep/z/c.png", None),
+        ("y/" * 40_000 + "b.png", None),
+    ],
+)
+def test_which_member_a_path_names(tmp_path: Path, name: str, member: str | None) -> None:
+    names = ["one/x/a.png", "two/x/a.png", "one/y/a.png", "b.png", "z/c.png", "c.png"]
+    path = data.archive(tmp_path / "images.zip", {one: one.encode() for one in names})
+    archive = Archive(path)
+    assert archive.has(name) == (member is not None)
+    notes: list[str] = []
+    with pytest.raises((ImageError, ProblemError)) as caught:
+        archive.picture(ImageName("image", name), notes)
+    # The members are no pictures: one that is found is told as such.
+    assert ("not in" in str(caught.value) or "absolute" in str(caught.value)) == (member is None)
+
+
+def test_many_members_of_one_base_name(tmp_path: Path) -> None:
+    """Pictures of many folders are called alike; each is found by its own ones."""
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for number in range(8000):
+            file.writestr(f"all/{number}/image.png", b"")
+    archive = Archive(path)
+    begun = time.process_time()
+    assert all(archive.has(f"{number}/image.png") for number in range(8000))
+    assert not any(archive.has(f"{number}/none/image.png") for number in range(8000))
+    assert time.process_time() - begun < 2
 
 
 def test_a_remote_file_cannot_name_files_of_this_machine(tmp_path: Path) -> None:

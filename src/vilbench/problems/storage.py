@@ -14,8 +14,9 @@ import stat
 import struct
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -28,6 +29,7 @@ from vilbench.problems.rows import ImageName, shown
 from vilbench.types import Image
 
 _MOST_FILES = 2_000_000
+_LONGEST_PATH = 4096
 _MOST_TABLE_BYTES = 16_000_000_000
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -230,21 +232,33 @@ class Archive:
         return self._member(name) is not None
 
     def _member(self, name: str) -> str | None:
+        if len(name) > _LONGEST_PATH:
+            return None
         plain = PurePosixPath(name).as_posix()
         if plain in self._members:
             return plain
         # Archives of a folder have it in front of every name, or lack one that paths have.
-        ending = self._by_base.get(plain.rpartition("/")[2], ())
-        fitting = [m for m in ending if m.endswith(f"/{plain}") or plain.endswith(f"/{m}")]
+        fitting = [*self._ending(f"/{plain}"), *self._shorter(plain)]
         return fitting[0] if len(fitting) == 1 else None
 
+    def _ending(self, end: str) -> list[str]:
+        """Members that end so; no more than two, since already the second one is too many."""
+        found, turned = self._reversed, end[::-1]
+        place = bisect_left(found, turned)
+        return [one[::-1] for one in found[place : place + 2] if one.startswith(turned)]
+
+    def _shorter(self, plain: str) -> Iterator[str]:
+        """Members that a path ends with, behind one of its folders."""
+        place = plain.find("/")
+        while place >= 0:
+            if plain[place + 1 :] in self._members:
+                yield plain[place + 1 :]
+            place = plain.find("/", place + 1)
+
     @cached_property
-    def _by_base(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for member in self._members:
-            base = member.rpartition("/")[2]
-            found[base] = (*found.get(base, ()), member)
-        return found
+    def _reversed(self) -> list[str]:
+        """Members from their ends, sorted: those with one end stand together."""
+        return sorted(member[::-1] for member in self._members)
 
     def matching(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """See `Storage`; what macOS adds is left out."""
