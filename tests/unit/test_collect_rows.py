@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_data import counted, end, prefixes, problem, share, step, tree
 
+from vilbench.collect import data
 from vilbench.collect.data import Collection, DataConfig, Summary
 from vilbench.collect.filters import (
     FilterConfig,
@@ -21,7 +22,8 @@ from vilbench.collect.filters import (
 from vilbench.collect.labels import LabelledTree, label
 from vilbench.collect.rows import DataRow, RowsConfig, chains, rows_of
 from vilbench.errors import RunError
-from vilbench.search import TreeRecord
+from vilbench.search import FaultModel, TreeRecord
+from vilbench.search.faults import fit as fit_faults
 from vilbench.search.targets import rest_targets, rollout_targets
 
 P = problem("p")
@@ -393,3 +395,29 @@ def test_filters_only_take_away(record: TreeRecord, least: int, near: float | No
         assert after is not None and after.values.items() <= before.values.items()
         assert one.keep(after) == after  # nothing more the second time
         before = after
+
+
+def test_the_model_of_faults_is_fitted_to_trees_drawn_by_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kinds of problems that take turns would fall to every so-many-th tree as one kind alone."""
+    seen: list[list[str]] = []
+
+    def fit(trees: list[TreeRecord]) -> FaultModel:
+        seen.append([one.problem_id for one in trees])
+        return fit_faults(trees)
+
+    monkeypatch.setattr(data, "fit", fit)
+    monkeypatch.setattr(data, "FITTED", 40)
+    kinds = ("bars", "dots", "maps")
+    names = [f"{kinds[k % 3]}-{k}" for k in range(240)]
+    trees = [tree(name, step("a", end("b", k % 2 == 0))) for k, name in enumerate(names)]
+    config = DataConfig.model_validate({"values": "faults"})
+    rows = list(Collection([problem(name) for name in names], trees, config).rows())
+    assert len(rows) == 240
+    list(Collection([problem(name) for name in names], trees[::-1], config).rows())
+    assert sorted(seen[0]) == sorted(seen[1])
+    assert len(seen[0]) == 40
+    assert all(sum(name.startswith(kind) for name in seen[0]) >= 5 for kind in kinds)
+    values = [value for row in rows for value in row.values]
+    assert all(value is not None and 0 <= value <= 1 for value in values)
