@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+import tempfile
 import time
+import tracemalloc
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +27,7 @@ from vilbench.problems.public import Request, load
 from vilbench.problems.rows import ImageName
 from vilbench.problems.sets import ProblemSet
 from vilbench.problems.storage import Archive, Folder
+from vilbench.problems.tables import table
 
 
 @pytest.fixture(autouse=True)
@@ -476,6 +481,60 @@ def test_a_bomb_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
         loaded(path)
 
 
+def test_a_table_of_an_archive_is_not_held_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "all.zip"
+    line = json.dumps({**plain(data.MMSTAR[0]), "image": "a.png", "filler": "x" * 1000}) + "\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.jsonl", line * 20_000)
+    tracemalloc.start()
+    try:
+        with Archive(path).opened("rows.jsonl") as file:
+            lines = sum(1 for _ in file)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lines == 20_000
+    assert peak < 8_000_000 < len(line) * lines
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.parquet", "rows.tsv", "rows.csv", "rows.jsonl", "rows.json"]
+)
+def test_every_table_is_read_of_an_archive(tmp_path: Path, name: str) -> None:
+    path, row = tmp_path / name, {"index": "1", "question": "Why?"}
+    if path.suffix == ".parquet":
+        data.parquet(path, [row])
+    elif path.suffix in (".tsv", ".csv"):
+        data.tsv(path, [row], dialect="excel" if path.suffix == ".csv" else "excel-tab")
+    else:
+        path.write_text(json.dumps(row if path.suffix == ".jsonl" else [row]) + "\n")
+    archive = data.archive(tmp_path / "all.zip", {name: path.read_bytes()})
+    assert [line.read() for line in table(Archive(archive), name).lines] == [row]
+
+
+def test_a_table_that_grows_like_a_bomb_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("rows.jsonl", bytes(60_000_000))
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    with pytest.raises(InputError, match=r"rows\.jsonl: 60,000,000 bytes packed into .* a bomb"):
+        loaded(path)
+
+
+def test_a_table_that_the_disk_has_no_place_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(folder: str) -> Any:
+        return SimpleNamespace(free=10)
+
+    path = zipped(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(InputError, match=r"rows\.jsonl: .* do not fit into"):
+        loaded(path)
+
+
 def test_paths_of_rows_stay_in_the_archive(tmp_path: Path) -> None:
     rows = json.dumps({**plain(data.MMSTAR[0]), "image": "../../etc/passwd"}).encode()
     with pytest.raises(InputError, match="leads out of the archive"):
@@ -535,7 +594,7 @@ def test_many_members_of_one_base_name(tmp_path: Path) -> None:
     begun = time.process_time()
     assert all(archive.has(f"{number}/image.png") for number in range(8000))
     assert not any(archive.has(f"{number}/none/image.png") for number in range(8000))
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 5
 
 
 def test_a_remote_file_cannot_name_files_of_this_machine(tmp_path: Path) -> None:

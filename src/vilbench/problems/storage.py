@@ -7,11 +7,12 @@ that leads out of it is refused as a whole, and no member is read beyond its lim
 from __future__ import annotations
 
 import fnmatch
-import io
 import lzma
 import os
+import shutil
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from bisect import bisect_left
@@ -30,7 +31,13 @@ from vilbench.types import Image
 
 _MOST_FILES = 2_000_000
 _LONGEST_PATH = 4096
-_MOST_TABLE_BYTES = 16_000_000_000
+_MOST_TABLE_BYTES = 4_000_000_000
+_PLAIN_TABLE_BYTES = 50_000_000
+_MOST_GROWTH = 100
+"""A table beyond `_PLAIN_TABLE_BYTES` is a bomb if it is so many times its packed size; tables
+with pictures hardly shrink, and text does by 10 or so."""
+
+_CHUNK = 1_048_576
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -273,8 +280,8 @@ class Archive:
         """See `Storage`."""
         try:
             with zipfile.ZipFile(self.path) as archive:
-                return io.BytesIO(_bounded(archive, self._members[name], _MOST_TABLE_BYTES))
-        except ImageError as error:
+                return _spooled(archive, self._members[name], self.path.stat().st_size)
+        except InputError as error:
             raise InputError(error.message, file=self.place(name)) from error
         except _DAMAGE as error:
             raise InputError(f"damaged: {_told(error)}", file=self.place(name)) from error
@@ -301,16 +308,54 @@ class Archive:
         return checked_image(data, source, name, notes)
 
 
+def _spooled(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> BinaryIO:
+    """A member in a temporary file that is gone when it is closed; memory holds a chunk.
+
+    Args:
+        archive: Its archive.
+        info: The member.
+        size: Bytes of the archive, which no member takes more of, whatever its header says.
+
+    Raises:
+        InputError: It is too large, grows like a bomb, is encrypted, or the disk is full.
+    """
+    _check(info, _MOST_TABLE_BYTES)
+    packed = min(info.compress_size, size)
+    if info.file_size > max(_PLAIN_TABLE_BYTES, _MOST_GROWTH * packed):
+        raise InputError(
+            f"{info.file_size:,} bytes packed into {packed:,}: more than {_MOST_GROWTH} times as "
+            "much is taken for a bomb; unpack it where it is none"
+        )
+    # zipfile gives no more bytes than the header names, so the checks above hold.
+    folder = tempfile.gettempdir()
+    if info.file_size > shutil.disk_usage(folder).free:
+        raise InputError(f"{info.file_size:,} bytes, unpacked, do not fit into {folder} (TMPDIR)")
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the reader closes it
+    try:
+        with archive.open(info) as member:
+            shutil.copyfileobj(member, file, _CHUNK)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check(info: zipfile.ZipInfo, most: int) -> None:
+    """Raises `ImageError` for a member that is encrypted, or by its header over `most` bytes."""
+    if info.flag_bits & 1:
+        raise ImageError("is encrypted")
+    if info.file_size > most:
+        raise ImageError(f"over the limit of {most:,} bytes")
+
+
 def _bounded(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
     """A member's bytes, whatever its header says of their number.
 
     Raises:
         ImageError: There are more than `most`, or it is encrypted.
     """
-    if info.flag_bits & 1:
-        raise ImageError("is encrypted")
-    if info.file_size > most:
-        raise ImageError(f"over the limit of {most:,} bytes")
+    _check(info, most)
     with archive.open(info) as member:
         data = member.read(most + 1)
     if len(data) > most:
