@@ -45,10 +45,12 @@ def play(request: Request) -> server.Act:
     return server.as_json(server.completion(request, said))
 
 
-async def start(recipe: Path, out: Path, key: str = KEY) -> asyncio.subprocess.Process:
+async def start(
+    recipe: Path, out: Path, key: str = KEY, command: str = "run"
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *VILBENCH,
-        *("run", str(recipe), "--out", str(out), "--plain"),
+        *(command, str(recipe), "--out", str(out), "--plain"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "A_KEY": key},
@@ -111,6 +113,24 @@ async def test_without_its_key_nothing_is_begun(
     assert process.returncode == 2, said
     assert "A_KEY" in said
     assert there.requests == []
+    assert not (tmp_path / "run").exists()
+
+
+async def test_sampling_needs_no_key_of_a_judge(tmp_path: Path) -> None:
+    async with FaultServer(otherwise=play) as there:
+        recipe, out = write(tmp_path, there.url, limit=2), tmp_path / "run"
+        recipe.write_text(
+            recipe.read_text().replace("model: judge,", "model: judge, api_key_env: NONE_SUCH,")
+        )
+        process = await start(recipe, out, command="sample")
+        said = await end(process)
+        assert process.returncode == 0, said
+        process = await start(recipe, tmp_path / "another")
+        said = await end(process)
+    assert process.returncode == 2, said
+    assert "NONE_SUCH" in said
+    assert not (tmp_path / "another").exists()
+    assert len(there.requests) == 2
 
 
 @pytest.mark.parametrize("times", [1, 2])

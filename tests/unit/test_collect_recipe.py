@@ -58,6 +58,25 @@ def test_the_twins_are_there() -> None:
     assert {"vilreward-collect", "embedded-collect", "embedded-rollouts"} <= set(shipped())
 
 
+@pytest.mark.parametrize("place", ["policy", "evaluator"])
+def test_keys_of_servers_are_looked_for(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    served = '{kind: openai, model: m, server: vllm, base_url: "http://x/v1", api_key_env: A_KEY}'
+    local = '{kind: local, model: "embedded:small"}'
+    head, middle, tail = GOOD.split(local)
+    text = f"{head}{served}{middle}{local}{tail}"
+    if place == "evaluator":
+        text = f"{head}{local}{middle}{served}{tail}"
+    config.check_keys(parsed(GOOD, tmp_path))
+    recipe = parsed(text, tmp_path)
+    with pytest.raises(RecipeError, match="A_KEY holds no key"):
+        config.check_keys(recipe)
+    monkeypatch.setenv("A_KEY", "sk-one")
+    config.check_keys(recipe)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -202,8 +202,11 @@ def _run(
         raise forecast.no_folder()
     console = Console()
     command = job.command_line(sys.argv[1:])
-    with stoppable(), job.begin(recipe, out, fresh=fresh, command=command) as stored:
-        stages = (SAMPLE, SCORE) if scoring else (SAMPLE,)
+    stages = (SAMPLE, SCORE) if scoring else (SAMPLE,)
+    with (
+        stoppable(),
+        job.begin(recipe, out, fresh=fresh, command=command, stages=stages) as stored,
+    ):
         job.work(stored, recipe, console, plain=plain, stages=stages)
         if scoring:
             job.report(stored, recipe, console, plain=plain)

@@ -26,7 +26,7 @@ from vilbench.evaluate.analysis import analyse
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.sampling import sample
 from vilbench.evaluate.scoring import score
-from vilbench.evaluate.stages import every_noted, noted
+from vilbench.evaluate.stages import SAMPLE, SCORE, every_noted, noted
 from vilbench.images import extension
 from vilbench.problems.own import is_own
 from vilbench.problems.sets import ProblemSet
@@ -52,13 +52,22 @@ _REJECTED = "input set aside"
 """Kind of the event that lists rows of the input that were not used."""
 
 
-def begin(recipe: Experiment, folder: Path, *, fresh: bool, command: str) -> Run:
+def begin(
+    recipe: Experiment,
+    folder: Path,
+    *,
+    fresh: bool,
+    command: str,
+    stages: Collection[str] = (SAMPLE, SCORE),
+) -> Run:
     """The run of a recipe in `folder`, new or gone on with, its problems stored.
 
     Raises:
-        InputError: A model or the problems cannot be used.
+        InputError: A model or the problems cannot be used, or the key of a server that
+            `stages` ask is not at hand.
         RunError: The folder cannot, or not with this recipe and these problems.
     """
+    config.check_keys(recipe, stages)
     for model in recipe.models():
         model_folder(model)
     loaded = config.load_problems(recipe)

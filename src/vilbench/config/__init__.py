@@ -5,7 +5,7 @@ way from a file to a `Recipe`, `places` what a wrong one is told, `building` the
 `Recipe` to problems, engines and scorers.
 """
 
-from vilbench.config.building import Built, build, build_method, load_problems, plan
+from vilbench.config.building import Built, build, build_method, check_keys, load_problems, plan
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngineConfig
 from vilbench.config.loop import LoopRecipe, load_loop
@@ -44,6 +44,7 @@ __all__ = [
     "ScorerConfig",
     "build",
     "build_method",
+    "check_keys",
     "load",
     "load_collecting",
     "load_loop",

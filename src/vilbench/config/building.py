@@ -68,6 +68,26 @@ def plan(recipe: Recipe) -> Plan:
     return Plan(recipe.sample.n, tuple(scorer.plan() for scorer in recipe.scorers), recipe.main)
 
 
+def check_keys(recipe: Experiment, stages: Collection[str] = (SAMPLE, SCORE)) -> None:
+    """Looks for the keys of all servers that stages of a recipe ask; nothing is loaded.
+
+    Raises:
+        RecipeError: One is not at hand.
+    """
+    models: list[EngineConfig] = []
+    scorers: list[ScorerConfig] = []
+    if isinstance(recipe, Recipe):
+        models += [recipe.sample.engine] if SAMPLE in stages else []
+        scorers += recipe.scorers if SCORE in stages else ()
+    elif isinstance(recipe, CollectRecipe):
+        models.append(recipe.policy.engine)
+        scorers += [] if recipe.evaluator.scorer is None else [recipe.evaluator.scorer]
+    models += [one.engine for one in scorers if not isinstance(one, PrmScorerConfig)]
+    for model in models:
+        if isinstance(model, OpenAIEngineConfig):
+            _key(model)
+
+
 class Built(NamedTuple):
     """What stages of a recipe need, built; close the engines when they are done.
 
