@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+from vilbench.answers.denials import denied, denied_letter, told
 from vilbench.answers.numbers import canonical, quantities
 from vilbench.answers.spelling import spelled
 from vilbench.answers.wording import worded
@@ -26,10 +27,11 @@ _NAMED = re.compile(
 )
 _IN_PARENTHESES = re.compile(r"(?<![\w)])[(\[]([A-Z])[)\]](?!\w)")
 _AFTER_VERB = re.compile(
-    r"\b(not\s)?(?:is|be|choose|pick|select|with|[Tt]herefore|[Tt]hus|[Ss]o|[Hh]ence|but)"
-    r"[,:]?\s(not\s)?[\"']?([A-Z])"
+    r"\b(?:is|be|choose|pick|select|with|[Tt]herefore|[Tt]hus|[Ss]o|[Hh]ence|but)"
+    r"[,:]?\s(?:not\s)?[\"']?([A-Z])"
     r"(?=[\"']?(?:[.,;:!?)]|\s*$|\s(?:because|since|as|which)\b))",
 )
+_NEXT = re.compile(r"[,;.]\s+(?:(?:and|so|but|thus|hence|therefore|while)\s+)?")
 _HAN = re.compile(r"[\u3400-\u9fff]+")
 _NAME = re.compile(r"(?:\W*\w{1,12}\s?=\s?)?")
 _FORMULA = re.compile(r"[\\^√π∞=+*/<>|]|\w\s?-\s?\w")
@@ -55,16 +57,17 @@ def lettered(phrase: str, choices: Sequence[str]) -> str | None:
     if _SEVERAL.search(phrase):
         return None
     if match := _LEADING.match(phrase):
-        letter = (match[1] or match[2] or match[3]).upper()
+        group = match.lastindex or 1
+        letter = match[group].upper()
         if letter in letters:
-            return letter
-    for pattern in (_NAMED, _IN_PARENTHESES):
-        found = [letter for letter in pattern.findall(phrase) if letter in letters]
-        if found:
-            return str(found[-1])
-    for match in reversed(list(_AFTER_VERB.finditer(phrase))):
-        if match[3] in letters and not match[1] and not match[2]:
-            return str(match[3])
+            if not denied_letter(phrase, match.start(group), match.end(group)):
+                return letter
+            following = _NEXT.search(phrase, match.end())  # "C is wrong, D is right"
+            return lettered(phrase[following.end() :], choices) if following else None
+    for pattern in (_NAMED, _IN_PARENTHESES, _AFTER_VERB):
+        for match in reversed(list(pattern.finditer(phrase))):
+            if match[1] in letters and not denied_letter(phrase, match.start(1), match.end(1)):
+                return match[1]
     letter, _, rest = phrase.partition(" ")  # "B 12 cm"
     if len(letter) == 1 and letter in letters and _by_text(rest, choices) == letter:
         return letter
@@ -93,6 +96,7 @@ def _by_text(phrase: str, choices: Sequence[str]) -> str | None:
         values = [_number(text) for text in texts]
         if value in values:
             return ascii_uppercase[values.index(value)]
+    said = told(said)
     held = [index for index, text in enumerate(texts) if text and _holds(said, text)]
     # "12" inside of "12 cm" is not said on its own.
     longest = [
@@ -106,10 +110,14 @@ def _by_text(phrase: str, choices: Sequence[str]) -> str | None:
 
 
 def _holds(said: str, text: str) -> bool:
-    """Whether a text says another as a word; Chinese has no spaces between words."""
-    if _HAN.fullmatch(text):
-        return text in said
-    return re.search(rf"(?<![\w.,-]){re.escape(text)}(?![\w%]|[.,]\d)", said) is not None
+    """Whether a text says another as a word and does not deny it.
+
+    Chinese has no spaces between words.
+    """
+    word = re.escape(text)
+    if not _HAN.fullmatch(text):
+        word = rf"(?<![\w.,-]){word}(?![\w%]|[.,]\d)"
+    return any(not denied(said, *match.span()) for match in re.finditer(word, said))
 
 
 def _by_formula(phrase: str, choices: Sequence[str]) -> str | None:
@@ -117,7 +125,11 @@ def _by_formula(phrase: str, choices: Sequence[str]) -> str | None:
     if not any(_FORMULA.search(text) for text in (phrase, *choices)):
         return None
     texts = [spelled(choice) for choice in choices]
-    stated = spelled(_VERB.split(phrase)[-1])
+    verbs = list(_VERB.finditer(phrase))
+    start = verbs[-1].end() if verbs else 0
+    if denied_letter(phrase, start, len(phrase)):
+        return None
+    stated = spelled(phrase[start:])
     for said in (stated, stated.rpartition("=")[2]):
         if texts.count(said) == 1 and _FORMULA.search(choices[texts.index(said)]):
             return ascii_uppercase[texts.index(said)]
@@ -127,7 +139,7 @@ def _by_formula(phrase: str, choices: Sequence[str]) -> str | None:
 def _by_quantity(said: str, texts: Sequence[str]) -> str | None:
     """The choice that is the only quantity of a phrase: "55 degrees" is "55°"."""
     found = quantities(said)
-    if len(found) != 1:
+    if len(found) != 1 or denied(said, found[0].start, found[0].end):
         return None
     if found[0].unit is None:  # "x = 45" is "45°", "45 dogs" is not
         if not _NAME.fullmatch(said[: found[0].start]) or found[0].end != len(said):

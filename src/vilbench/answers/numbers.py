@@ -1,6 +1,7 @@
 """Numbers with their units, read exactly out of wording.
 
-Only plain numbers are read: "2√3", "3 + 4", "2^5", "1:2" and "(1,2)" hold none.
+Only plain numbers and powers of ten are read: "2√3", "3 + 4", "2^5", "1:2" and "(1,2)" hold
+none, "10^{-3}" does. "10⁵" does not: what is raised may be the mark of a footnote.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from fractions import Fraction
 from typing import NamedTuple
 
 _DIGITS = r"\d{1,200}"
+_POWER = r"[-+]?\d{1,3}"
 _NUMBER = re.compile(
     rf"""
     (?<![\w^\\.])(?<!\d[,:'])
     (?P<sign>[-+]\s?)?
     (?:
         (?:(?P<whole>\d{{1,40}})\s)?(?P<over>{_DIGITS})\s?/\s?(?P<under>{_DIGITS})
+      | 10\^\s?(?:\{{\s?(?P<braced>{_POWER})\s?(?:\}}|$)|(?P<bare>{_POWER}))
       | (?P<decimal>(?:\d{{1,3}}(?:,\d{{3}}){{1,40}}|{_DIGITS})(?:\.{_DIGITS})?|\.{_DIGITS})
         (?:
             e(?P<e>[-+]?\d{{1,3}})
@@ -26,6 +29,7 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_OPERATOR_BEFORE = re.compile(r"\\(?:times|cdot|ast|div)\s?$")
 _OPERATOR_AFTER = re.compile(
     r"\s?(?:[\^√π/+×÷·]|\*\s?[\w(]|[-–]\s?[\d(]|\\[a-z]|[xyz]\b)", re.IGNORECASE
 )
@@ -159,10 +163,10 @@ def _value(match: re.Match[str]) -> Fraction | None:
         if under == 0:
             return None
         return sign * (int(match["whole"] or 0) + Fraction(int(match["over"]), under))
-    exponent = int(match["e"] or match["power"] or 0)
+    exponent = int(match["e"] or match["power"] or match["braced"] or match["bare"] or 0)
     if abs(exponent) > _LARGEST_EXPONENT:
         return None  # "1e999999999" must not fill the memory
-    value = sign * Fraction(match["decimal"].replace(",", ""))
+    value = sign * Fraction((match["decimal"] or "1").replace(",", ""))
     return value * Fraction(10) ** exponent if exponent else value
 
 
@@ -173,9 +177,14 @@ def _stands_alone(text: str, match: re.Match[str]) -> bool:
     sign = match["sign"]
     if sign and last:
         # "x-5", "7 -5" and "x - 5" subtract; "is -5" and "= - 5" have a sign.
-        if last.isdigit() or last in ")]}°%" or (last.isalpha() and sign[-1].isspace()):
+        if last.isdigit() or last in ")]}°%^_" or (last.isalpha() and sign[-1].isspace()):
+            return False
+        opened = text[max(0, match.start() - 12) : match.start()].rstrip("{ ")[-1:]
+        if last == "{" and re.match(r"[\w^}]", opened):  # of "10^{-3}"
             return False
     elif last and (last in "^√*/+×·÷_{" or before[-1] in "-–"):
+        return False
+    if _OPERATOR_BEFORE.search(text, max(0, match.start() - 8), match.start()):
         return False
     return _OPERATOR_AFTER.match(text, match.end()) is None
 
