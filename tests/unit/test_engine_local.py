@@ -12,6 +12,7 @@ import torch
 
 from vilbench.engines import decoding, local
 from vilbench.engines.decoding import Row
+from vilbench.engines.demand import check_demand
 from vilbench.engines.local import LocalEngine
 from vilbench.errors import EngineError
 from vilbench.types import (
@@ -137,13 +138,12 @@ async def test_problems_are_prefilled_together(engine: LocalEngine) -> None:
 async def test_which_requests_share_a_batch_is_no_matter_of_time(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = local._check
 
     def slow(n: int, first: int, sampling: Sampling) -> None:
         time.sleep(0.02)
-        whole(n, first, sampling)
+        check_demand(n, first, sampling)
 
-    monkeypatch.setattr(local, "_check", slow)
+    monkeypatch.setattr(local, "check_demand", slow)
     sampling = Sampling(max_tokens=1)
     for turn in range(1, 4):
         await asyncio.gather(*(engine.generate(data.prompt(k), 2, sampling, 0) for k in range(5)))
