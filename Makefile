@@ -46,6 +46,11 @@ embedded: $(READY)  ## Train the embedded models anew (hours on two cores); they
 	$(BIN)/vilbench train vilprm-collected-embedded --out build/vilprm
 	rm -rf src/vilbench/embedded/vilprm
 	cp -r build/vilprm/prm src/vilbench/embedded/vilprm
+	$(BIN)/python -m vilbench.training.embedded.labels --out build/labels/dev --split dev --puzzles 300 --samples 8
+	$(BIN)/python -m vilbench.training.embedded.labels --out build/labels/train --puzzles 3360 --samples 6 --made-up 2
+	$(BIN)/vilbench train vilprm-embedded --out build/vilprm-exact
+	rm -rf src/vilbench/embedded/vilprm-exact
+	cp -r build/vilprm-exact/prm src/vilbench/embedded/vilprm-exact
 
 bench: $(READY)  ## Performance as ratios against the naive way.
 	$(BIN)/python benchmarks/sampling.py
