@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from vilbench.answers.chinese import spaced
@@ -165,10 +166,15 @@ def _kind(problem: Problem) -> AnswerKind:
     A number problem whose gold answer is no plain number is a text one, and an expression
     whose gold answer is one is a number.
     """
-    kind = problem.answer_kind
-    if kind == "number" and not quantities(plain(problem.answer)):
+    return _kind_by_gold(problem.answer_kind, problem.answer)
+
+
+@lru_cache(maxsize=4096)
+def _kind_by_gold(kind: AnswerKind, gold: str) -> AnswerKind:
+    """It is asked several times of every answer of a problem."""
+    if kind == "number" and not quantities(plain(gold)):
         return "text"
-    if kind == "expression" and kind_of(problem.answer) == "number":
+    if kind == "expression" and kind_of(gold) == "number":
         return "number"
     return kind
 
