@@ -855,7 +855,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         assert indices == list(range(len(indices)))
         kills += status != 0
     assert len(indices) == 3 * units
-    assert kills > 2
+    assert kills
 
 
 def test_fresh_killed_half_way_can_be_done_again(tmp_path: Path) -> None:
