@@ -826,7 +826,8 @@ def test_killed_at_every_point_the_run_is_whole_and_resumes(tmp_path: Path) -> N
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     dice = random.Random(3)
-    units, kills, status = 60, 0, 1
+    # So many that some kills come in time however slow the machine is.
+    units, kills, status = 240, 0, 1
     indices: list[int] = []
     while status != 0:
         acknowledged, told = os.pipe()
@@ -855,7 +856,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         assert indices == list(range(len(indices)))
         kills += status != 0
     assert len(indices) == 3 * units
-    assert kills
+    assert kills > 2
 
 
 def test_fresh_killed_half_way_can_be_done_again(tmp_path: Path) -> None:
