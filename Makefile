@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format embedded bench clean
+.PHONY: help demo test browser check format embedded bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,openai,datasets,train,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,openai,datasets,train,serve,dev]'
 	@touch $@
 
 demo: $(READY)  ## Set up, then run the main job on the embedded world.
@@ -27,8 +27,16 @@ check: $(READY)  ## Lint, types, and the floors of the architecture.
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 
-test: check  ## Set up, check, and run the tests with coverage.
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+# Two processes with a thread each: the models of the tests are too small for a second thread.
+test: check browser  ## Set up, check, and run the tests with coverage.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+# The viewer is tested in a real browser, from the system's packages; without one, or the right to
+# install it, those tests are skipped, but on CI they fail.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+	  echo "no Chromium: the tests of the viewer in a browser are skipped"
 
 format: $(READY)  ## Format and mend what can be mended.
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -1,0 +1,1 @@
+"""Step-level benchmarks: VisualProcessBench and ProcessBench protocols on any scorer."""
