@@ -1,0 +1,1 @@
+"""Probes: the scorer is asked again about inputs that were changed in a known way."""
