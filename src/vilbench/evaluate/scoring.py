@@ -56,18 +56,47 @@ async def score(
         progress: Told of every problem that has solutions.
         halt: No problem is begun once it is asked for.
     """
-    progress = progress or Silence()
     key = score_key(scorer, sample_key)
     note_scoring(run, scorer.name, key, sample_key)
-    known = {ref for ref, record in run.scores(key).items() if record.error is None}
     solutions = run.solutions(sample_key)
     pools = [Pool(one, solutions[one.id]) for one in run.problems() if one.id in solutions]
+    await score_pools(
+        run, scorer, key, pools, concurrency=concurrency, progress=progress, halt=halt
+    )
+
+
+async def score_pools(
+    run: Run,
+    scorer: StepScorer,
+    key: str,
+    pools: Sequence[Pool],
+    *,
+    stage: str | None = None,
+    concurrency: int = 1,
+    progress: Progress | None = None,
+    halt: Halt | None = None,
+) -> None:
+    """Scores what is not stored under a key yet, as `score` does; the pools may be of any kind.
+
+    Args:
+        run: Open for writing.
+        scorer: The scorer.
+        key: Names everything that changes the values.
+        pools: Each is one call of the scorer. Their problems have ids of the run.
+        stage: What the progress is told; the scorer's name by default.
+        concurrency: Calls under way at a time.
+        progress: Told of every pool.
+        halt: No pool is begun once it is asked for.
+    """
+    progress = progress or Silence()
+    stage = stage or scorer.name
+    known = {ref for ref, record in run.scores(key).items() if record.error is None}
     todo = []
     for problem, pool in pools:
         missing = [one for one in pool if ScoreRef(problem.id, one.index) not in known]
         if missing:
             todo.append(Pool(problem, missing))
-    progress.begin(scorer.name, len(pools), len(pools) - len(todo))
+    progress.begin(stage, len(pools), len(pools) - len(todo))
 
     async def work(pool: Pool) -> list[StepScores]:
         try:
@@ -91,8 +120,8 @@ async def score(
                 run.put_failure(
                     Failure(stage=SCORE, key=key, problem_id=problem_id, error=error, attempts=1)
                 )
-            progress.advance(scorer.name, failed=bool(error))
-    progress.end(scorer.name)
+            progress.advance(stage, failed=bool(error))
+    progress.end(stage)
 
 
 def _check(records: Sequence[StepScores], solutions: Sequence[Solution]) -> None:
