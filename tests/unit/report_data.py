@@ -9,8 +9,8 @@ import random
 import PIL.Image
 import PIL.ImageDraw
 
+from vilbench.display.exhibit import Exhibit
 from vilbench.evaluate.results import Discrimination, Histogram, Results, Row, StageCount
-from vilbench.report.exhibit import Exhibit
 from vilbench.types import (
     BytesSource,
     Image,

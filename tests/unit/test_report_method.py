@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vilbench.report.method import Group, Method, method, reading_order
+from vilbench.display.method import Group, Method, method, reading_order
 
 
 @pytest.mark.parametrize(

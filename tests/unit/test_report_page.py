@@ -13,10 +13,10 @@ import PIL.Image
 import pytest
 from report_data import make_exhibit, make_results, make_solution, png
 
-from vilbench.report.exhibit import Exhibit, chip, display, rank
+from vilbench.display.exhibit import Exhibit, chip, display, rank
+from vilbench.display.picture import picture, sniff
+from vilbench.display.text import visible
 from vilbench.report.page import Provenance, render
-from vilbench.report.picture import picture, sniff
-from vilbench.report.text import visible
 from vilbench.types import BytesSource, FileSource, Image, StepScores
 
 HOSTILE = [

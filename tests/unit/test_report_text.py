@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vilbench.report import numerals
-from vilbench.report.text import NAME_LIMIT, name, visible
+from vilbench.display import numerals
+from vilbench.display.text import NAME_LIMIT, name, visible
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def complain(text: str) -> None:
 
 
 def _write(stream: TextIO, line: str) -> None:
-    from vilbench.report.text import visible
+    from vilbench.display.text import visible
 
     stream.write(visible(line) + "\n")
     stream.flush()

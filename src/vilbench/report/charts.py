@@ -14,10 +14,10 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from vilbench.display import numerals
+from vilbench.display.text import visible
 from vilbench.evaluate.results import Histogram
-from vilbench.report import numerals
 from vilbench.report.svg import Scale, covering, element, figure, line, spread, text
-from vilbench.report.text import visible
 
 Tick = Literal["percent", "points", "plain"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from vilbench.display.method import Group
+from vilbench.display.numerals import count
+from vilbench.display.text import name
 from vilbench.evaluate.results import Chosen, Contrast, Discrimination, Row, StepEvidence
 from vilbench.report.findings import ALL, Findings
-from vilbench.report.method import Group
-from vilbench.report.numerals import count
-from vilbench.report.text import name
 
 _REFERENCES = ("cot", "majority")
 

@@ -8,8 +8,10 @@ from functools import cached_property
 
 from markupsafe import Markup
 
+from vilbench.display import numerals
+from vilbench.display.method import Group
+from vilbench.display.text import name
 from vilbench.evaluate.results import Row
-from vilbench.report import numerals
 from vilbench.report.charts import (
     Dot,
     DotRow,
@@ -23,9 +25,7 @@ from vilbench.report.charts import (
     mark,
 )
 from vilbench.report.findings import ALL, Findings, best
-from vilbench.report.method import Group
 from vilbench.report.svg import Scale, covering, element
-from vilbench.report.text import name
 
 _STYLES = {
     Group.COT: "cot",

@@ -9,10 +9,10 @@ from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple, get_args
 
+from vilbench.display.method import Group, Method, Rank, method, reading_order
+from vilbench.display.numerals import count, percent, percent_range, points, points_range
+from vilbench.display.text import name
 from vilbench.evaluate.results import Contrast, Discrimination, Results, Row
-from vilbench.report.method import Group, Method, Rank, method, reading_order
-from vilbench.report.numerals import count, percent, percent_range, points, points_range
-from vilbench.report.text import name
 from vilbench.types import Modality
 
 ALL = "all"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from vilbench.display.exhibit import Exhibit
 from vilbench.evaluate.analysis import Plan, stored
 from vilbench.evaluate.pools import Pools, ScorerPlan
-from vilbench.report.exhibit import Exhibit
 from vilbench.selection import pick
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run

@@ -13,13 +13,13 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from vilbench.display import numerals
+from vilbench.display.exhibit import COLOURS, Exhibit, display
+from vilbench.display.text import name, visible
 from vilbench.evaluate.results import Results
-from vilbench.report import numerals
 from vilbench.report.evidence import Evidence, slice_label
-from vilbench.report.exhibit import COLOURS, Exhibit, display
 from vilbench.report.figures import Figures
 from vilbench.report.findings import ALL, Findings, sign
-from vilbench.report.text import name, visible
 
 _JOINTS = re.compile(r"(?<=[/:])")
 _REJECTED_SHOWN = 50
@@ -102,7 +102,8 @@ def kept(text: str) -> str:
 
 @cache
 def _style() -> str:
-    return files("vilbench.report").joinpath("page.css").read_text(encoding="utf-8")
+    parts = (("vilbench.display", "colours.css"), ("vilbench.report", "page.css"))
+    return "".join(files(room).joinpath(name).read_text(encoding="utf-8") for room, name in parts)
 
 
 @cache

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vilbench.display import numerals
+from vilbench.display.text import name
 from vilbench.evaluate.results import Results, Row
-from vilbench.report import numerals
 from vilbench.report.evidence import Evidence
 from vilbench.report.findings import Findings, Sign, sign
-from vilbench.report.text import name
 
 _SIGNS = {Sign.ABOVE: "▲", Sign.BELOW: "▼", Sign.UNCLEAR: ""}
 _GAP = 2

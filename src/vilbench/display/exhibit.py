@@ -6,11 +6,11 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vilbench.display import numerals
+from vilbench.display.method import Group, method
+from vilbench.display.picture import Picture, picture
+from vilbench.display.text import name, visible
 from vilbench.evaluate.results import Histogram
-from vilbench.report import numerals
-from vilbench.report.method import Group, method
-from vilbench.report.picture import Picture, picture
-from vilbench.report.text import name, visible
 from vilbench.types import Problem, Solution, StepScores, Verdict
 
 COLOURS = 7

@@ -6,9 +6,9 @@ import base64
 import io
 from dataclasses import dataclass
 
+from vilbench.display.text import visible
 from vilbench.errors import ImageError
 from vilbench.images import decode
-from vilbench.report.text import visible
 from vilbench.types import Image
 
 _MAX_BYTES = 200_000

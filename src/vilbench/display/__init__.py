@@ -1,0 +1,1 @@
+"""How texts, numbers, solutions and scores look: in the report, the viewer and the terminal."""
