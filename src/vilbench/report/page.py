@@ -43,7 +43,10 @@ class Provenance:
 
 
 def render(
-    results: Results, gallery: Sequence[Exhibit], provenance: Provenance | None = None
+    results: Results,
+    gallery: Sequence[Exhibit],
+    provenance: Provenance | None = None,
+    diagnosis: object | None = None,
 ) -> str:
     """The report of a run as one self-contained HTML document.
 
@@ -55,6 +58,7 @@ def render(
         results: What the run has shown.
         gallery: Problems to show with their solutions, in this order; about a dozen.
         provenance: How to have the run again; None says that it is not recorded.
+        diagnosis: What `diagnosis.html.jinja` shows, a section of the page; None leaves it out.
     """
     found = Findings(results)
     style = _style()
@@ -69,6 +73,7 @@ def render(
             evidence=Evidence(found),
             exhibits=[display(e, results.scorers, histograms) for e in gallery],
             provenance=provenance,
+            diagnosis=diagnosis,
             style=Markup(style),  # noqa: S704 - our own file
             policy=policy(style),
             colours=range(COLOURS),
