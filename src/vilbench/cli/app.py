@@ -23,6 +23,7 @@ from vilbench.cli.screen import (
     told,
 )
 from vilbench.cli.train import train
+from vilbench.cli.view import view
 from vilbench.recipes import listed
 
 _RUN_RECIPES = listed("run")
@@ -40,6 +41,7 @@ app.add_typer(problems_app, name="problems")
 app.command(epilog=listed("train"))(train)
 app.command(epilog=listed("collect"))(collect)
 app.command()(export)
+app.command()(view)
 app.command(epilog=listed("loop"))(loop)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]

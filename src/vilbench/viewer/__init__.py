@@ -1,1 +1,1 @@
-"""A local web app over stored runs."""
+"""A local web app over stored runs: it reads run folders and never writes into them."""
