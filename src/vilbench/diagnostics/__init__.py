@@ -1,1 +1,1 @@
-"""What a reward model does beside telling right from wrong: bias, calibration, consistency, attacks."""
+"""What a scorer does beside telling right from wrong: calibration, bias, consistency, attacks."""
