@@ -98,6 +98,17 @@ class ScorerPlan:
             return (Method(self.name, None),)
         return tuple(Method(f"{self.name}/{name}", name) for name in self.aggregations)
 
+    def scale_of(self, method: Method) -> Scale | None:
+        """Bounds of the scores of a method, which may be on the unit interval."""
+        by_step = self.granularity == "step"
+        return Scale(0.0, 1.0) if by_step and method.aggregation in _ON_UNIT_SCALE else self.scale
+
+    def bounds(self, method: Method) -> Scale | None:
+        """Bounds of the scores that a method makes; None where they have none."""
+        if self.scale is not None and method.aggregation in _ON_UNIT_SCALE:
+            return Scale(0.0, 1.0)
+        return self.scale
+
     def choice(self, problem_set: str) -> Choice | None:
         """What was chosen for it, unless it was chosen on these very problems."""
         if self.chosen is None or self.chosen.problem_set in (problem_set, *problem_set.split("+")):
