@@ -11,13 +11,11 @@ done is not done again. About two hours on two cores; the table is that of `vilb
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+
+from ablation import RECIPE, python, select, vilbench
 
 SOURCES = ("exact", "faults", "rollouts", "omega", "rest", "judge")
 
@@ -35,35 +33,6 @@ search: {rule: omega, solutions: 8, rollouts: 8, searches: 8}
 width: {trees: 16, policy: 64}
 """
 
-TRAIN = """\
-name: source
-seed: 0
-model: "embedded:base"
-format: steps-brief
-head_bias: true
-fit_head: 100
-data: {train: rows, dev_share: 0.05, limit: 8000}
-loss: {kind: mse, dense: 1.0, language: 0.2, surprise: 1.0, language_on: correct-solutions}
-optimizer: {kind: muon, learning_rate: 2.0e-4, warmup: 0.03}
-batch: {solutions: 32, siblings: 8, tokens: 8192}
-select: {metric: within-auroc, every: 1000}
-epochs: 1
-store: bfloat16
-save_every: 500
-log_every: 50
-"""
-
-
-def vilbench(*arguments: object) -> None:
-    """Runs a command, and stops at the first that fails."""
-    _python("-c", "from vilbench.cli import main; main()", *arguments)
-
-
-def _python(*arguments: object) -> None:
-    command = [sys.executable, *map(str, arguments)]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    subprocess.run(command, check=True, env=environment)  # noqa: S603
-
 
 def exported(run: Path, values: str, to: Path, *options: object) -> None:
     """Rows of a collection by a value rule."""
@@ -75,7 +44,7 @@ def collect(out: Path, puzzles: int) -> None:
     """Rows by every source."""
     rows, spread = out / "rows", ("--spread", 0.15)
     labels = ("--puzzles", puzzles, "--samples", 6, "--made-up", 2)
-    _python("-m", "vilbench.training.embedded.labels", "--out", rows / "exact", *labels)
+    python("-m", "vilbench.training.embedded.labels", "--out", rows / "exact", *labels)
     whole = (*spread, "--chains", "finished")
     vilbench("collect", "embedded-rollouts", "--limit", puzzles, "--out", out / "rollouts")
     for values in ("faults", "rollouts"):
@@ -90,27 +59,12 @@ def collect(out: Path, puzzles: int) -> None:
 
 def train(out: Path, source: str) -> None:
     """The reward model of a source."""
-    recipe = yaml.safe_load(TRAIN)
-    recipe["data"]["train"] = str(out / "rows" / source / "rows.jsonl")
+    recipe = yaml.safe_load(RECIPE)
+    rows = str(out / "rows" / source / "rows.jsonl")
+    recipe["data"] |= {"train": rows, "limit": 8000}
     path = out / f"train-{source}.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     vilbench("train", path, "--out", out / f"prm-{source}")
-
-
-def compare(out: Path, sources: Sequence[str], problems: int) -> None:
-    """All of them on the same solutions."""
-    from vilbench import config
-
-    recipe = config.load("embedded").model_dump(mode="json")
-    recipe["problems"]["limit"] = problems
-    recipe["main"] = "faults"
-    recipe["scorers"] = [
-        {"kind": "prm", "name": source, "model": str(out / f"prm-{source}" / "prm")}
-        for source in sources
-    ]
-    path = out / "compare.yaml"
-    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    vilbench("run", path, "--out", out / "compare", "--plain")
 
 
 def main() -> None:
@@ -124,7 +78,7 @@ def main() -> None:
     collect(given.out, given.puzzles)
     for source in SOURCES:
         train(given.out, source)
-    compare(given.out, SOURCES, given.problems)
+    select(given.out, SOURCES, given.problems, main="faults")
 
 
 if __name__ == "__main__":
