@@ -22,7 +22,7 @@ from vilbench.metrics.comparison import (
     minimal_detectable_delta,
     recovered_share,
 )
-from vilbench.metrics.f1 import Calls, MacroF1, Threshold, best_threshold
+from vilbench.metrics.f1 import Calls, MacroF1, Threshold, WeightedF1, best_threshold
 from vilbench.metrics.verdicts import VerdictCounts, count_verdicts
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Stratified",
     "Threshold",
     "VerdictCounts",
+    "WeightedF1",
     "best_threshold",
     "compare",
     "count_verdicts",

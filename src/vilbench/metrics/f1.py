@@ -32,6 +32,14 @@ class MacroF1(NamedTuple):
     wrong: float
 
 
+class WeightedF1(NamedTuple):
+    """Mean of the macro-F1 of parts, weighed by their steps, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 class Threshold(NamedTuple):
     """A threshold, and the macro-F1 that it reaches where it was chosen."""
 
@@ -76,16 +84,37 @@ class Calls:
             bootstrap: Resamples of these problems.
             places: The problems; all by default.
         """
-        counts = self._counts if places is None else self._counts[places]
-        total = counts.sum(axis=0)
+        total = self._chosen(places).sum(axis=0)
         if not total[0] + total[3]:
             return None
         right, wrong = _f1(total[:3]), _f1(total[3:])
-        drawn = bootstrap.counts @ counts
-        low, high = percentiles((_f1(drawn[:, :3].T) + _f1(drawn[:, 3:].T)) / 2)
+        low, high = percentiles(self.drawn(bootstrap, places))
         return MacroF1(
             float((right + wrong) / 2), float(low), float(high), float(right), float(wrong)
         )
+
+    def drawn(self, bootstrap: Bootstrap, places: NDArray[np.intp] | None = None) -> Floats:
+        """Pooled macro-F1 of every resample, `[n_resamples]`."""
+        return _macro((bootstrap.counts @ self._chosen(places)).T)
+
+    def weighted(
+        self, bootstrap: Bootstrap, parts: Sequence[NDArray[np.intp]]
+    ) -> WeightedF1 | None:
+        """Mean of the macro-F1 of parts, weighed by their steps; None where there is no step.
+
+        Args:
+            bootstrap: Resamples of all problems.
+            parts: Places of each part.
+        """
+        totals = np.array([self._counts[part].sum(axis=0) for part in parts]).T
+        if not totals.size or not totals[[0, 3]].sum():
+            return None
+        drawn = np.array([(bootstrap.counts[:, part] @ self._counts[part]).T for part in parts])
+        low, high = percentiles(_by_steps(np.moveaxis(drawn, 0, 1)))
+        return WeightedF1(float(_by_steps(totals[..., None])[0]), float(low), float(high))
+
+    def _chosen(self, places: NDArray[np.intp] | None) -> Floats:
+        return self._counts if places is None else self._counts[places]
 
 
 def best_threshold(scores: Sequence[float | None], correct: Sequence[bool]) -> Threshold | None:
@@ -117,6 +146,22 @@ def best_threshold(scores: Sequence[float | None], correct: Sequence[bool]) -> T
         [[levels[0]], (levels[:-1] + levels[1:]) / 2, [np.nextafter(levels[-1], np.inf)]]
     )
     return Threshold(float(ends[best]), float(f1[best] / 2))
+
+
+def _macro(counts: Floats) -> Floats:
+    """Macro-F1 from the six counts, `[6, ...]`."""
+    macro: Floats = (_f1(counts[:3]) + _f1(counts[3:])) / 2
+    return macro
+
+
+def _by_steps(counts: Floats) -> Floats:
+    """Macro-F1 of parts weighed by their steps, from `[6, n_parts, n]`."""
+    steps = counts[0] + counts[3]
+    total = steps.sum(axis=0)
+    weighed: Floats = np.divide(
+        (_macro(counts) * steps).sum(axis=0), total, out=np.zeros_like(total), where=total > 0
+    )
+    return weighed
 
 
 def _f1(counts: ArrayLike) -> Floats:
