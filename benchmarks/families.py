@@ -49,7 +49,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     folder = given.labels or given.out / "labels"
     groups = labelled(folder, given.puzzles)
-    mixes = {"all": FAMILIES}
+    mixes: dict[str, tuple[str, ...]] = {"all": FAMILIES}
     mixes |= {name: (name,) for name in FAMILIES}
     mixes |= {f"not-{name}": tuple(one for one in FAMILIES if one != name) for name in FAMILIES}
     for name, families in mixes.items():

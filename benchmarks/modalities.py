@@ -21,8 +21,8 @@ from pathlib import Path
 
 from ablation import Row, labelled, select, tables, train
 from vilbench.problems.puzzles.claims import WORDINGS
-from vilbench.problems.puzzles.puzzle import FAMILIES, KINDS, Puzzle, draw, gold_claims, solution
-from vilbench.problems.puzzles.scene import Look, Seek, derive
+from vilbench.problems.puzzles.puzzle import KINDS, Puzzle, draw, gold_claims, solution
+from vilbench.problems.puzzles.scene import Look, Seek, Twin, derive
 from vilbench.training.embedded.examples import Attempt, gold
 from vilbench.training.embedded.labels import by_checker, row
 
@@ -32,17 +32,17 @@ DRAWN = 6
 WAYS = ("natural", "balanced", "perception", "contrast", "together")
 
 
-def kind(group: list[Row]) -> tuple[str, str]:
+def kind(group: list[Row]) -> tuple[str, Twin]:
     """Family and twin of a puzzle's rows."""
     family, twin, *_ = group[0]["group"].split("-")
-    return family, twin
+    return family, "text" if twin == "text" else "visual"
 
 
 def puzzle_of(group: list[Row]) -> Puzzle:
     """The puzzle that rows are of."""
-    family, twin, split, seed, index = group[0]["group"].split("-")
-    assert family in FAMILIES and twin in ("text", "visual") and split == "train"
-    return draw(family, "text" if twin == "text" else "visual", "train", int(index), int(seed))
+    *_, split, seed, index = group[0]["group"].split("-")
+    assert split == "train"
+    return draw(*kind(group), "train", int(index), int(seed))
 
 
 def slip(puzzle: Puzzle, rng: random.Random) -> Attempt:
@@ -104,11 +104,11 @@ def rows(groups: list[list[Row]], way: str, seed: int) -> Iterator[Row]:
         "together": ("perception", "contrast"),
     }
     for group in _balanced(alike) if way in ("balanced", "together") else full:
-        other = rng.choice(alike[kind(group)])  # type: ignore[index]
+        other = rng.choice(alike[kind(group)])
         yield from made(group, other, ways.get(way, ("natural", "natural")), rng)
 
 
-def _balanced(alike: dict[tuple[str, str], list[list[Row]]]) -> Iterator[list[Row]]:
+def _balanced(alike: dict[tuple[str, Twin], list[list[Row]]]) -> Iterator[list[Row]]:
     """Groups of both modalities in turn, and in each of its families in turn."""
     turns = []
     for twin in ("text", "visual"):
