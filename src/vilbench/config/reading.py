@@ -18,7 +18,13 @@ from vilbench.recipes import SUFFIXES, shipped
 from vilbench.training.recipe import TrainRecipe
 
 _OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {"run": "sample", "collect": "policy", "loop": "collect", "train": "model"}
+    {
+        "run": "sample",
+        "collect": "policy",
+        "loop": "collect",
+        "train": "model",
+        "curate": "pairs",
+    }
 )
 """A key that the recipes of a command have, and those of no other."""
 
@@ -54,7 +60,7 @@ def load_training(recipe: str) -> TrainRecipe:
     """A recipe of a training, found and refused as by `load`."""
     source = find(recipe, "train")
     document = read_yaml(*source)
-    _check_command("train", document, source.file)
+    check_command("train", document, source.file)
     return parse_training(document.data, source.file, document.node)
 
 
@@ -62,7 +68,7 @@ def load_collecting(recipe: str) -> CollectRecipe:
     """A recipe that collects step values, found and refused as by `load`."""
     source = find(recipe, "collect")
     document = read_yaml(*source)
-    _check_command("collect", document, source.file)
+    check_command("collect", document, source.file)
     return parse_collecting(document.data, source.file, document.node)
 
 
@@ -105,7 +111,7 @@ def parse_text(text: str, file: str) -> Recipe:
         RecipeError: It is no YAML, gives a key twice, or is no recipe.
     """
     document = read_yaml(text, file)
-    _check_command("run", document, file)
+    check_command("run", document, file)
     return parse(document.data, file, document.node)
 
 
@@ -176,7 +182,7 @@ def parse_collecting(
         raise refusal(error, file, node) from error
 
 
-def _check_command(command: str, document: Document, file: str) -> None:
+def check_command(command: str, document: Document, file: str) -> None:
     """Refuses a recipe that is plainly one of another command.
 
     Raises:
