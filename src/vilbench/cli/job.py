@@ -6,17 +6,17 @@ import asyncio
 import importlib.metadata
 import platform
 import shlex
-from collections.abc import Collection, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 from rich.console import Console
 
 from vilbench import __version__, config
-from vilbench.cli.meter import meter
+from vilbench.cli.meter import Bars, Lines, meter
 from vilbench.cli.screen import say
 from vilbench.cli.stopping import halted_by_interrupts
 from vilbench.config import Experiment, Recipe
@@ -27,6 +27,7 @@ from vilbench.evaluate.results import Results
 from vilbench.evaluate.sampling import sample
 from vilbench.evaluate.scoring import score
 from vilbench.evaluate.stages import SAMPLE, SCORE, every_noted, noted
+from vilbench.executors import Halt
 from vilbench.images import extension
 from vilbench.problems.own import is_own
 from vilbench.problems.sets import ProblemSet
@@ -172,15 +173,8 @@ async def _work(
     run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: Collection[str]
 ) -> None:
     built = config.build(recipe, stages)
-    servers = [engine for engine in built.engines if hasattr(engine, "state")]
-    async with AsyncExitStack() as stack:
-        for engine in built.engines:
-            stack.push_async_callback(engine.aclose)
-        # What is under way at a server is paid, so it is waited for.
-        halt = stack.enter_context(halted_by_interrupts()) if servers else None
-        progress = meter(console, plain=plain, watch=lambda: _states(servers))
-        stack.enter_context(progress)
-        stack.callback(_tell_servers, run, servers)
+    async with serving(run, built, console, plain=plain) as watch:
+        progress, halt = watch
         if built.sampler is not None:
             await sample(
                 run, built.sampler, concurrency=recipe.concurrency, progress=progress, halt=halt
@@ -190,6 +184,35 @@ async def _work(
                 return
             key = noted(run).sample_key
             await score(run, scorer, key, concurrency=width, progress=progress, halt=halt)
+
+
+class Watch(NamedTuple):
+    """How the user follows and stops what is under way.
+
+    Attributes:
+        progress: Told of every unit.
+        halt: Asked for by Ctrl-C where servers are at work: what is under way there is paid,
+            so it is waited for.
+    """
+
+    progress: Bars | Lines
+    halt: Halt | None
+
+
+@asynccontextmanager
+async def serving(
+    run: Run, built: config.Built, console: Console, *, plain: bool
+) -> AsyncIterator[Watch]:
+    """Engines at work, closed at the end, with what servers were asked told and noted."""
+    servers = [engine for engine in built.engines if hasattr(engine, "state")]
+    async with AsyncExitStack() as stack:
+        for engine in built.engines:
+            stack.push_async_callback(engine.aclose)
+        halt = stack.enter_context(halted_by_interrupts()) if servers else None
+        progress = meter(console, plain=plain, watch=lambda: _states(servers))
+        stack.enter_context(progress)
+        stack.callback(_tell_servers, run, servers)
+        yield Watch(progress, halt)
 
 
 def _states(servers: Collection[Any]) -> str:

@@ -98,11 +98,6 @@ class ScorerPlan:
             return (Method(self.name, None),)
         return tuple(Method(f"{self.name}/{name}", name) for name in self.aggregations)
 
-    def scale_of(self, method: Method) -> Scale | None:
-        """Bounds of the scores of a method, which may be on the unit interval."""
-        by_step = self.granularity == "step"
-        return Scale(0.0, 1.0) if by_step and method.aggregation in _ON_UNIT_SCALE else self.scale
-
     def bounds(self, method: Method) -> Scale | None:
         """Bounds of the scores that a method makes; None where they have none."""
         if self.scale is not None and method.aggregation in _ON_UNIT_SCALE:

@@ -65,7 +65,7 @@ class _Reader:
         self._cases = draw_cases(held.pools, begun.draw)
         self._deck = Deck(begun.draw, held.pools.problems)
         choice = scorer.choice(run.manifest.problem_set)
-        scale = scorer.scale_of(method)
+        scale = scorer.bounds(method)
         middle = None if scale is None else (scale.low + scale.high) / 2
         chosen = choice.threshold if choice and scale == scorer.scale else None
         self._bounds = Bounds(
