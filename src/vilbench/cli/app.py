@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vilbench.cli.collect import collect
+from vilbench.cli.curate import curate
 from vilbench.cli.export import export
 from vilbench.cli.loop import loop
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
@@ -35,11 +36,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog=listed("run", "collect", "train", "loop"),
+    epilog=listed("run", "collect", "train", "loop", "curate"),
 )
 app.add_typer(problems_app, name="problems")
 app.command(epilog=listed("train"))(train)
 app.command(epilog=listed("collect"))(collect)
+app.command(epilog=listed("curate"))(curate)
 app.command()(export)
 app.command()(view)
 app.command(epilog=listed("loop"))(loop)

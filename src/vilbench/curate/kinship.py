@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from vilbench.curate.records import Curated, GainCard, PairCard
-
-_BY = {
-    "both": "on other solutions, chosen by other scorers",
-    "candidates": "on other solutions",
-    "scorers": "chosen by other scorers",
-}
+from vilbench.curate.summary import CONTRASTS, FITS, points, span, strictest
 
 
 def notices(card: Curated, scorers: Mapping[str, str], problem_set: str = "") -> list[str]:
@@ -26,24 +21,19 @@ def notices(card: Curated, scorers: Mapping[str, str], problem_set: str = "") ->
 
 
 def _notices(card: Curated, scorers: Mapping[str, str], name: str) -> Iterator[str]:
-    several = len(card.pairs) > 1
     for pair in card.pairs:
-        helped = [one for one in scorers if _is_of(pair, one, scorers[one])]
+        helped = [one for one, what in scorers.items() if _is_of(pair, one, what)]
         if not helped:
             continue
-        told = f"{', '.join(helped)} helped to choose the problems of {name}"
-        fit = _best(card.gains, pair.name)
+        told = f"{' and '.join(helped)} helped to choose the problems of {name}"
+        gains = [gain for gain in card.gains if gain.pair == pair.name]
+        fit = strictest(gains)
         if fit is None:
-            yield f"{told}: no gain of {pair.name} was measured on what had no part in it"
+            yield f"{told}; nothing was held out to measure what that does to its gains"
             continue
-        said = [
-            _told(gain)
-            for gain in card.gains
-            if gain.pair == pair.name and gain.fit == fit and gain.contrast != "orm-cot"
-        ]
-        yield f"{told}. {'; '.join(said)} ({_BY[fit]}, Best-of-{_k(card.gains, fit)})"
-    if several and any(_is_of(pair, one, scorers[one]) for pair in card.pairs for one in scorers):
-        yield "Scorers that had no part in the choice are compared with these at a disadvantage"
+        of_it = [gain for gain in gains if gain.fit == fit and gain.contrast != "orm-cot"]
+        said = "; ".join(_told(gain) for gain in of_it)
+        yield f"{told}. {said} (Best-of-{of_it[0].k}, held out: {FITS[fit]})"
 
 
 def _is_of(pair: PairCard, name: str, fingerprint: str) -> bool:
@@ -52,31 +42,9 @@ def _is_of(pair: PairCard, name: str, fingerprint: str) -> bool:
     return name in names or fingerprint in known
 
 
-def _best(gains: Sequence[GainCard], pair: str) -> str | None:
-    """The strictest way of fitting that there is."""
-    there = {gain.fit for gain in gains if gain.pair == pair}
-    return next((fit for fit in _BY if fit in there), None)
-
-
-def _k(gains: Sequence[GainCard], fit: str) -> int:
-    return next(gain.k for gain in gains if gain.fit == fit)
-
-
-_WORDS = {"prm-orm": "its PRM form over its ORM form", "prm-cot": "its PRM form over cot"}
-
-
 def _told(gain: GainCard) -> str:
-    naive, fitted, extra, low, high = (
-        f"{100 * value:+.1f}"
-        for value in (
-            gain.naive,
-            gain.crossfitted,
-            gain.inflation,
-            gain.inflation_low,
-            gain.inflation_high,
-        )
-    )
     return (
-        f"{_WORDS[gain.contrast]}: {naive} points as chosen, {fitted} without its own choice, "
-        f"inflated by {extra} [{low}, {high}]"
+        f"{CONTRASTS[gain.contrast]}: {points(gain.naive)} points as chosen, "
+        f"{points(gain.crossfitted)} held out, inflated by {points(gain.inflation)} "
+        f"{span(gain.inflation_low, gain.inflation_high)}"
     )

@@ -164,7 +164,8 @@ class StabilityCard(Record):
         jaccard_low: 2.5th percentile over the resamples.
         jaccard_high: 97.5th.
         inclusion: Mean over the chosen problems of their chance to be chosen again.
-        chance: The Jaccard index to expect of a set of this size drawn at random.
+        chance: The Jaccard index to expect of two sets of this size that are drawn at random
+            from the problems that are judged and neither too easy nor too hard.
         tied: Problems whose indicator equals the lowest chosen one, all sources together.
         tied_chosen: Those of them that the seed chose.
     """

@@ -8,7 +8,7 @@ import numpy as np
 
 from vilbench.curate.chooser import Chooser, View
 from vilbench.curate.indicator import read
-from vilbench.curate.picks import Bools, Floats
+from vilbench.curate.picks import Bools, Floats, Places
 from vilbench.curate.records import StabilityCard
 from vilbench.curate.versions import resampled, whole
 from vilbench.metrics.bootstrap import percentiles
@@ -57,7 +57,8 @@ def stability(chooser: Chooser, full: View, chosen: Bools) -> Stability:
         (tied, tied & chosen)
         for tied in _at_the_cut(indicator, eligible, chosen, chooser.quotas.source)
     ]
-    share = chosen.sum() / max(1, int(eligible.sum()))
+    open_to_all = chooser.judged(full) & chooser.quotas.solvable(full.reading.cot)
+    share = chosen.sum() / max(1, int(open_to_all.sum()))
     card = StabilityCard(
         resamples=rule.resamples,
         jaccard=round(float(overlaps.mean()), 12),
@@ -72,9 +73,7 @@ def stability(chooser: Chooser, full: View, chosen: Bools) -> Stability:
     return Stability(card, inclusion)
 
 
-def _at_the_cut(
-    indicator: Floats, eligible: Bools, chosen: Bools, source: np.ndarray
-) -> list[Bools]:
+def _at_the_cut(indicator: Floats, eligible: Bools, chosen: Bools, source: Places) -> list[Bools]:
     """For every source that was cut, its problems with the indicator of the last one taken."""
     found = []
     for number in np.unique(source):

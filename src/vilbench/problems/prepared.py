@@ -74,8 +74,24 @@ def is_prepared(folder: Path) -> bool:
     return (folder / _CARD).is_file()
 
 
-def write(problems: ProblemSet, folder: Path, repository: str, revision: str | None) -> Card:
+def write(
+    problems: ProblemSet,
+    folder: Path,
+    repository: str,
+    revision: str | None,
+    *,
+    made: str | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> Card:
     """Writes a set to a folder, which appears whole or not at all.
+
+    Args:
+        problems: The set.
+        folder: Where.
+        repository: That it comes from.
+        revision: The commit that it was read at, if any.
+        made: When, for the card; now by default.
+        beside: Further files by their plain names.
 
     Raises:
         InputError: There is something else at the folder, or it cannot be written.
@@ -84,18 +100,23 @@ def write(problems: ProblemSet, folder: Path, repository: str, revision: str | N
         raise InputError("is there already, and no prepared set", file=folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".preparing-") as made:
-            new = Path(made) / "new"
-            card = _written(problems, new, repository, revision)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".preparing-") as room:
+            new = Path(room) / "new"
+            at = made or datetime.now(UTC).isoformat(timespec="seconds")
+            card = _written(problems, new, repository, revision, at)
+            for name, data in (beside or {}).items():
+                (new / name).write_bytes(data)
             if folder.exists():
-                shutil.move(folder, Path(made) / "old")
+                shutil.move(folder, Path(room) / "old")
             new.rename(folder)
     except OSError as error:
         raise InputError(error.strerror or "cannot be written", file=folder) from error
     return card
 
 
-def _written(problems: ProblemSet, folder: Path, repository: str, revision: str | None) -> Card:
+def _written(
+    problems: ProblemSet, folder: Path, repository: str, revision: str | None, made: str
+) -> Card:
     (folder / _IMAGES).mkdir(parents=True)
     names: dict[str, str] = {}
     digest = hashlib.sha256()
@@ -117,7 +138,7 @@ def _written(problems: ProblemSet, folder: Path, repository: str, revision: str 
         problems=len(problems.problems),
         rejected=tuple(str(error) for error in problems.rejected),
         notes=problems.notes,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        made=made,
     )
     (folder / _CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
     return card
