@@ -8,10 +8,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from vilbench.errors import VilbenchError
-from vilbench.viewer import assets, login, runs
+from vilbench.viewer import assets, forest, login, runs
 from vilbench.viewer.guard import LOOPBACK, Access, Guard
 from vilbench.viewer.library import Library
 from vilbench.viewer.shell import Planner, refused, unreadable
+from vilbench.viewer.standing import Paces
 
 
 def application(
@@ -34,7 +35,7 @@ def application(
     """
     access = Access(names, token)
     app = Starlette(
-        routes=[*assets.routes(), *login.routes(), *runs.routes()],
+        routes=[*assets.routes(), *login.routes(), *runs.routes(), *forest.routes()],
         exception_handlers={
             HTTPException: refused,
             VilbenchError: unreadable,
@@ -44,4 +45,6 @@ def application(
     app.state.library = Library(folder)
     app.state.planner = planner
     app.state.access = access
+    app.state.forests = forest.Forests()
+    app.state.paces = Paces()
     return Guard(app, access)
