@@ -12,6 +12,7 @@ import typer
 
 from vilbench.cli.collect import collect
 from vilbench.cli.curate import curate
+from vilbench.cli.diagnose import diagnose
 from vilbench.cli.export import export
 from vilbench.cli.loop import loop
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
@@ -42,6 +43,7 @@ app.add_typer(problems_app, name="problems")
 app.command(epilog=listed("train"))(train)
 app.command(epilog=listed("collect"))(collect)
 app.command(epilog=listed("curate"))(curate)
+app.command()(diagnose)
 app.command()(export)
 app.command()(view)
 app.command(epilog=listed("loop"))(loop)

@@ -1,0 +1,47 @@
+"""The main figures of the probes as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from vilbench.diagnostics.probes.records import ProbeFinding
+
+_MAIN = {
+    "rescoring": ("mean-difference", "largest-difference", "picks-changed"),
+    "order": ("mean-difference", "largest-difference", "picks-changed"),
+    "paraphrase": ("mean-difference", "difference-over-spread", "picks-changed"),
+    "boundaries": ("mean-difference", "difference-over-spread", "picks-changed", "accuracy-change"),
+    "image": ("gain-untouched", "gain", "gain-lost", "within-lost"),
+    "attack": ("raised", "passed-untouched", "passed", "beats-best"),
+}
+_SHOWN = 2
+"""Decimals of a figure on the scorer's own scale; shares are told as percentages."""
+
+
+def lines(findings: Sequence[ProbeFinding]) -> Iterator[str]:
+    """A line per scorer, probe, variant and slice: its main figures with their intervals."""
+    parts = groupby(
+        findings, key=lambda one: (one.scorer, one.method, one.probe, one.variant, one.modality)
+    )
+    for (_, method, probe, variant, modality), of in parts:
+        some = list(of)
+        known = {one.measure: one for one in some}
+        slice_ = "" if modality == "all" else f" ({modality})"
+        told = "; ".join(f"{name} {_figure(known[name])}" for name in _MAIN[probe] if name in known)
+        first = some[0]
+        lacking = f", {first.missing} missing" if first.missing else ""
+        left = f", {first.skipped} unchanged" if first.skipped else ""
+        size = f"{first.n_problems} problems, {first.n} candidates{lacking}{left}"
+        yield f"{method} {probe}/{variant}{slice_}: {told} [{size}]"
+
+
+def _figure(one: ProbeFinding) -> str:
+    if one.value is None:
+        return "untold"
+    as_share = one.unit == "share" and one.measure != "difference-over-spread"
+    factor, digits, sign = (100, 1, " %") if as_share else (1, _SHOWN + 1, "")
+    value = f"{one.value * factor:.{digits}f}{sign}"
+    if one.low is None or one.high is None:
+        return value
+    return f"{value} ({one.low * factor:.{digits}f} to {one.high * factor:.{digits}f})"
