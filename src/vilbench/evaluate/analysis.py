@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vilbench.errors import RunError
+from vilbench.evaluate.blends import Blend
 from vilbench.evaluate.contrasts import contrasts
 from vilbench.evaluate.labels import Labeller, checked
 from vilbench.evaluate.pools import Pools, ScorerPlan, Scores
@@ -28,7 +29,6 @@ from vilbench.metrics import Separation, compare, minimal_detectable_delta, reco
 from vilbench.selection import (
     Curve,
     best_of,
-    exponential_weights,
     majority,
     oracle,
     random,
@@ -47,17 +47,20 @@ class Plan:
         n: Size of the pools.
         scorers: The scorers, in the order of the tables.
         main: The scorer that is compared with all others, by name.
+        blends: Scores over several of the scorers, which enter as scorers of their own.
     """
 
     n: int
     scorers: tuple[ScorerPlan, ...]
     main: str | None = None
+    blends: tuple[Blend, ...] = ()
 
 
 class Stored(NamedTuple):
     """What a run holds for a plan: aligned pools, and the values by scorer.
 
-    `scorers` are those of the plan that have begun to score these pools.
+    `scorers` are those of the plan that have begun to score these pools, then the blends of
+    them, each without what was learned on these very problems.
     """
 
     policy: str
@@ -77,17 +80,27 @@ def stored(run: Run, plan: Plan) -> Stored:
     problems = run.problems()
     if not problems:
         raise RunError(f"{run.folder}: the run has no problems")
-    scorers = tuple(scorer for scorer in plan.scorers if scorer.name in keys)
+    problem_set = run.manifest.problem_set
+    scorers = [scorer.on(problem_set) for scorer in plan.scorers if scorer.name in keys]
+    values = {scorer.name: run.scores(keys[scorer.name]) for scorer in scorers}
+    for blend in plan.blends:
+        if blend.can_judge(problem_set, values):
+            scorers.append(blend.plan())
+            values[blend.plan().name] = blend.values(values)
     return Stored(
         policy=begun.policy,
-        scorers=scorers,
+        scorers=tuple(scorers),
         pools=Pools.of(problems, run.solutions(begun.sample_key), plan.n),
-        values={scorer.name: run.scores(keys[scorer.name]) for scorer in scorers},
+        values=values,
     )
 
 
 def analyse(
-    run: Run, plan: Plan, rejected: Sequence[str] = (), labeller: Labeller = checked
+    run: Run,
+    plan: Plan,
+    rejected: Sequence[str] = (),
+    labeller: Labeller = checked,
+    held: Stored | None = None,
 ) -> Results:
     """Results of a stored run.
 
@@ -99,11 +112,12 @@ def analyse(
         plan: What to analyse.
         rejected: Rows of the input that were set aside, to be told.
         labeller: Who knows whether steps are right.
+        held: What `stored(run, plan)` gave, where it has been read already.
 
     Raises:
         RunError: There are no problems, or nothing has been sampled yet.
     """
-    policy, scorers, pools, values = stored(run, plan)
+    policy, scorers, pools, values = held or stored(run, plan)
     correct = pools.correct()
     scores = {
         method: given
@@ -191,8 +205,6 @@ def _curves(
     draws = max(200, min(1000, _VOTE_DRAWS // len(correct)))
     for scorer in scorers:
         weights = pools.weights(scorer, values[scorer.name])
-        if scorer.scale is None:
-            weights = [list(exponential_weights(pool)) for pool in weights]
         curves[f"weighted-majority:{scorer.name}"] = weighted_majority(
             answers, correct, weights, draws=draws
         )

@@ -21,6 +21,19 @@ def checked(problem: Problem, solution: Solution) -> Labels | None:
     return tuple(one.label for one in check(problem, solution.step_texts()))
 
 
+def remembered(labeller: Labeller) -> Labeller:
+    """The labeller, asked once for each problem and steps however often it is called."""
+    known: dict[tuple[str, tuple[str, ...]], Labels | None] = {}
+
+    def labels(problem: Problem, solution: Solution) -> Labels | None:
+        key = (problem.id, solution.step_texts())
+        if key not in known:
+            known[key] = labeller(problem, solution)
+        return known[key]
+
+    return labels
+
+
 def soundness(labels: Labels) -> tuple[bool | None, ...]:
     """For each step whether it and all steps before it are right, which a PRM's value means.
 
