@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from vilbench.errors import RunError
-from vilbench.evaluate.blends import Blend
 from vilbench.evaluate.contrasts import contrasts
 from vilbench.evaluate.labels import Labeller, checked
 from vilbench.evaluate.pools import Pools, ScorerPlan, Scores
@@ -29,6 +28,7 @@ from vilbench.metrics import Separation, compare, minimal_detectable_delta, reco
 from vilbench.selection import (
     Curve,
     best_of,
+    exponential_weights,
     majority,
     oracle,
     random,
@@ -47,20 +47,17 @@ class Plan:
         n: Size of the pools.
         scorers: The scorers, in the order of the tables.
         main: The scorer that is compared with all others, by name.
-        blends: Scores over several of the scorers, which enter as scorers of their own.
     """
 
     n: int
     scorers: tuple[ScorerPlan, ...]
     main: str | None = None
-    blends: tuple[Blend, ...] = ()
 
 
 class Stored(NamedTuple):
     """What a run holds for a plan: aligned pools, and the values by scorer.
 
-    `scorers` are those of the plan that have begun to score these pools, then the blends of
-    them, each without what was learned on these very problems.
+    `scorers` are those of the plan that have begun to score these pools.
     """
 
     policy: str
@@ -80,18 +77,12 @@ def stored(run: Run, plan: Plan) -> Stored:
     problems = run.problems()
     if not problems:
         raise RunError(f"{run.folder}: the run has no problems")
-    problem_set = run.manifest.problem_set
-    scorers = [scorer.on(problem_set) for scorer in plan.scorers if scorer.name in keys]
-    values = {scorer.name: run.scores(keys[scorer.name]) for scorer in scorers}
-    for blend in plan.blends:
-        if blend.can_judge(problem_set, values):
-            scorers.append(blend.plan())
-            values[blend.plan().name] = blend.values(values)
+    scorers = tuple(scorer for scorer in plan.scorers if scorer.name in keys)
     return Stored(
         policy=begun.policy,
-        scorers=tuple(scorers),
+        scorers=scorers,
         pools=Pools.of(problems, run.solutions(begun.sample_key), plan.n),
-        values=values,
+        values={scorer.name: run.scores(keys[scorer.name]) for scorer in scorers},
     )
 
 
@@ -205,6 +196,8 @@ def _curves(
     draws = max(200, min(1000, _VOTE_DRAWS // len(correct)))
     for scorer in scorers:
         weights = pools.weights(scorer, values[scorer.name])
+        if scorer.scale is None:
+            weights = [list(exponential_weights(pool)) for pool in weights]
         curves[f"weighted-majority:{scorer.name}"] = weighted_majority(
             answers, correct, weights, draws=draws
         )
