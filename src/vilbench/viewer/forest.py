@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -23,7 +23,7 @@ from vilbench.store.run import Run
 from vilbench.viewer import live, shell, trees
 from vilbench.viewer.branches import READINGS, Reading, Shape, grove, readings, step
 from vilbench.viewer.minimap import WIDTH, minimap
-from vilbench.viewer.trees import ORDERS, OUTCOMES, Order, TreeFilter, TreeIndex
+from vilbench.viewer.trees import ORDERS, OUTCOMES, TreeFilter, TreeIndex
 
 _MOST_INDICES = 16
 _MOST_TEXT = 200
@@ -157,11 +157,9 @@ def _reading(
     tree: TreeRecord, given: dict[Reading, Targets], wanted: str
 ) -> tuple[Reading, Targets]:
     """The reading that was asked for, or the search's usual one."""
-    if wanted in given:
-        chosen = cast("Reading", wanted)
-        return chosen, given[chosen]
     for chosen, values in given.items():
-        return chosen, values
+        if wanted == chosen or wanted not in given:
+            return chosen, values
     return "search", {node.node: None for node in tree.nodes}
 
 
@@ -176,7 +174,7 @@ def _filter(query: QueryParams) -> TreeFilter:
         smallest=_number(query, "smallest"),
         largest=_number(query, "largest"),
         text=_text(query, "text").strip(),
-        order=cast("Order", order) if order in ORDERS else "problem",
+        order=order if order in ORDERS else "problem",
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic_core import from_json
 
@@ -252,22 +252,34 @@ def _sorted(names: Any) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
+class _Counted(NamedTuple):
+    rule: str = ""
+    stopped: str = "damaged"
+    nodes: int = 0
+    depth: int = 0
+    right: int = 0
+    wrong: int = 0
+    broken: int = 0
+    share: float | None = None
+
+
 def _line(position: int, problem_id: str, problem: str, record: str) -> TreeLine:
     about = _read(problem)
-    head = {
-        "position": position,
-        "problem_id": problem_id,
-        "source": _text(about.get("source")),
-        "modality": _text(about.get("modality")),
-        "question": _text(about.get("question"))[:_QUESTION],
-    }
     try:
-        return TreeLine(**head, **_counted(_read(record)))
+        counted = _counted(_read(record))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return TreeLine(**head, rule="", stopped="damaged")
+        counted = _Counted()
+    return TreeLine(
+        position,
+        problem_id,
+        _text(about.get("source")),
+        _text(about.get("modality")),
+        _text(about.get("question"))[:_QUESTION],
+        *counted,
+    )
 
 
-def _counted(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _counted(tree: Mapping[str, Any]) -> _Counted:
     """What a line says of a tree; raises on a record that is none."""
     nodes = tree["nodes"]
     depths = [0] * len(nodes)
@@ -281,16 +293,10 @@ def _counted(tree: Mapping[str, Any]) -> dict[str, Any]:
         broken += bool(node.get("reason"))
     drawn, won = nodes[0].get("rollouts", 0), nodes[0].get("right", 0)
     of = drawn or right + wrong
-    return {
-        "rule": str(tree["rule"]),
-        "stopped": _text(tree.get("stopped")),
-        "nodes": len(nodes) - 1,
-        "depth": max(depths),
-        "right": right,
-        "wrong": wrong,
-        "broken": broken,
-        "share": (won if drawn else right) / of if of else None,
-    }
+    share = (won if drawn else right) / of if of else None
+    stopped = _text(tree.get("stopped"))
+    size = len(nodes) - 1
+    return _Counted(str(tree["rule"]), stopped, size, max(depths), right, wrong, broken, share)
 
 
 def _read(text: str) -> dict[str, Any]:
