@@ -1,4 +1,4 @@
-"""All diagnostics that need no model: from what a run has stored."""
+"""All diagnostics of a run, from what it has stored; no model is asked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from vilbench.diagnostics.bias import bias
 from vilbench.diagnostics.calibration import Dev, reliability
 from vilbench.diagnostics.consistency import consistency
 from vilbench.diagnostics.overrating import overrating
+from vilbench.diagnostics.probes import findings
 from vilbench.diagnostics.records import Diagnostics
 from vilbench.diagnostics.table import Scored, Table
 from vilbench.diagnostics.transfer import transfer
@@ -61,10 +62,12 @@ def diagnose(
             holds problems that are reported.
     """
     manifest = run.manifest
-    mine = Held.of(held or stored(run, plan), manifest.problem_set, labeller)
+    read = held or stored(run, plan)
+    mine = Held.of(read, manifest.problem_set, labeller)
     other = None if dev is None else _dev(run, dev, plan, labeller)
     found = diagnostics(mine, other)
-    return found.model_copy(update={"fingerprint": manifest.fingerprint})
+    probed = findings(run, plan, read)
+    return found.model_copy(update={"fingerprint": manifest.fingerprint, "probes": probed})
 
 
 def diagnostics(held: Held, dev: Dev | None = None) -> Diagnostics:
