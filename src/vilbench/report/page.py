@@ -17,6 +17,7 @@ from vilbench.display import numerals
 from vilbench.display.exhibit import COLOURS, Exhibit, display
 from vilbench.display.text import name, visible
 from vilbench.evaluate.results import Results
+from vilbench.report.diagnosis import FILTERS, Diagnosis
 from vilbench.report.evidence import Evidence, slice_label
 from vilbench.report.figures import Figures
 from vilbench.report.findings import ALL, Findings, sign
@@ -46,7 +47,7 @@ def render(
     results: Results,
     gallery: Sequence[Exhibit],
     provenance: Provenance | None = None,
-    diagnosis: object | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> str:
     """The report of a run as one self-contained HTML document.
 
@@ -135,5 +136,6 @@ def _environment() -> Environment:
         count=numerals.count,
         sign=sign,
         part=slice_label,
+        **FILTERS,
     )
     return environment
