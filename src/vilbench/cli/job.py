@@ -20,9 +20,11 @@ from vilbench.cli.meter import Bars, Lines, meter
 from vilbench.cli.screen import say
 from vilbench.cli.stopping import halted_by_interrupts
 from vilbench.config import Experiment, Recipe
+from vilbench.diagnostics.diagnosis import diagnose
 from vilbench.embedded import model_folder
 from vilbench.errors import InputError, RunError, RunMismatchError
-from vilbench.evaluate.analysis import analyse
+from vilbench.evaluate.analysis import analyse, stored
+from vilbench.evaluate.labels import checked, remembered
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.sampling import sample
 from vilbench.evaluate.scoring import score
@@ -31,6 +33,7 @@ from vilbench.executors import Halt
 from vilbench.images import extension
 from vilbench.problems.own import is_own
 from vilbench.problems.sets import ProblemSet
+from vilbench.report.diagnosis import Diagnosis
 from vilbench.report.gallery import gallery
 from vilbench.report.page import Provenance, render
 from vilbench.report.table import print_table
@@ -229,9 +232,14 @@ def _tell_servers(run: Run, servers: Collection[Any]) -> None:
 
 
 def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Results:
-    """Writes `results.json` and `report.html`, prints the table; needs no model."""
+    """Writes `results.json`, `diagnostics.json` and `report.html`, prints the table.
+
+    Needs no model.
+    """
     plan = config.plan(recipe)
-    results = analyse(run, plan, rejected_rows(run))
+    held, labels = stored(run, plan), remembered(checked)
+    results = analyse(run, plan, rejected_rows(run), labels, held)
+    diagnosis = Diagnosis(diagnose(run, plan, held, labels))
     commands = [str(event.data["line"]) for event in run.events() if event.kind == _COMMAND]
     provenance = Provenance(
         command=" && ".join(dict.fromkeys(commands)),
@@ -239,9 +247,12 @@ def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Result
         created=run.manifest.created,
     )
     run.write_results(results.model_dump_json(indent=1))
-    page = render(results, gallery(run, plan), provenance)
+    run.write_derived("diagnostics.json", diagnosis.record.model_dump_json(indent=1).encode())
+    page = render(results, gallery(run, plan), provenance, diagnosis)
     path = run.write_derived("report.html", page.encode())
     print_table(results, console, plain=plain)
+    for remark in diagnosis.remarks:
+        say(f"diagnosis: {remark}")
     say(f"report: {path}")
     return results
 
