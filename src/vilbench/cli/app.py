@@ -24,6 +24,7 @@ from vilbench.cli.screen import (
     stoppable,
     told,
 )
+from vilbench.cli.stepbench import stepbench
 from vilbench.cli.train import train
 from vilbench.cli.view import view
 from vilbench.recipes import listed
@@ -47,6 +48,7 @@ app.command()(diagnose)
 app.command()(export)
 app.command()(view)
 app.command(epilog=listed("loop"))(loop)
+app.command(epilog=listed("stepbench"))(stepbench)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 DryRun = Annotated[

@@ -84,7 +84,7 @@ def begin(
     )
     run = Run.open(folder, manifest, fresh=fresh)
     try:
-        _store_input(run, loaded)
+        store_input(run, loaded)
         note_command(run, recipe, command)
     except BaseException:
         run.close()
@@ -105,7 +105,7 @@ def go_on(folder: Path) -> Run:
     return Run.open(folder, manifest.model_copy(update={"versions": versions()}))
 
 
-def _store_input(run: Run, loaded: ProblemSet) -> None:
+def store_input(run: Run, loaded: ProblemSet) -> None:
     given = {problem.id for problem in loaded.problems}
     gone = [problem.id for problem in run.problems() if problem.id not in given]
     if gone:

@@ -5,7 +5,16 @@ way from a file to a `Recipe`, `places` what a wrong one is told, `building` the
 `Recipe` to problems, engines and scorers.
 """
 
-from vilbench.config.building import Built, build, build_method, check_keys, load_problems, plan
+from vilbench.config.building import (
+    Built,
+    build,
+    build_method,
+    build_scorers,
+    check_keys,
+    check_scorer_keys,
+    load_problems,
+    plan,
+)
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngineConfig
 from vilbench.config.loop import LoopRecipe, load_loop
@@ -27,6 +36,7 @@ from vilbench.config.recipe import (
     SampleConfig,
     ScorerConfig,
 )
+from vilbench.config.stepbench import StepbenchRecipe, load_stepbench, parse_stepbench
 
 __all__ = [
     "Built",
@@ -42,16 +52,21 @@ __all__ = [
     "Recipe",
     "SampleConfig",
     "ScorerConfig",
+    "StepbenchRecipe",
     "build",
     "build_method",
+    "build_scorers",
     "check_keys",
+    "check_scorer_keys",
     "load",
     "load_collecting",
     "load_loop",
     "load_problems",
+    "load_stepbench",
     "load_training",
     "parse",
     "parse_collecting",
+    "parse_stepbench",
     "parse_text",
     "parse_training",
     "plan",

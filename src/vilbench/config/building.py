@@ -65,7 +65,8 @@ def load_problems(recipe: Experiment) -> ProblemSet:
 
 def plan(recipe: Recipe) -> Plan:
     """How a run of the recipe is analysed; no model is needed."""
-    return Plan(recipe.sample.n, tuple(scorer.plan() for scorer in recipe.scorers), recipe.main)
+    scorers = tuple(scorer.plan() for scorer in recipe.scorers)
+    return Plan(recipe.sample.n, scorers, recipe.main, tuple(one.plan() for one in recipe.blends))
 
 
 def check_keys(recipe: Experiment, stages: Collection[str] = (SAMPLE, SCORE)) -> None:
@@ -82,10 +83,23 @@ def check_keys(recipe: Experiment, stages: Collection[str] = (SAMPLE, SCORE)) ->
     elif isinstance(recipe, CollectRecipe):
         models.append(recipe.policy.engine)
         scorers += [] if recipe.evaluator.scorer is None else [recipe.evaluator.scorer]
-    models += [one.engine for one in scorers if not isinstance(one, PrmScorerConfig)]
+    check_scorer_keys(scorers)
     for model in models:
         if isinstance(model, OpenAIEngineConfig):
             _key(model)
+
+
+def check_scorer_keys(scorers: Collection[ScorerConfig]) -> None:
+    """Looks for the keys of all servers that scorers ask; nothing is loaded.
+
+    Raises:
+        RecipeError: One is not at hand.
+    """
+    for scorer in scorers:
+        if not isinstance(scorer, PrmScorerConfig) and isinstance(
+            scorer.engine, OpenAIEngineConfig
+        ):
+            _key(scorer.engine)
 
 
 class Built(NamedTuple):
@@ -116,6 +130,18 @@ def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
     scorers = tuple(_any_scorer(config, engines) for config in configs)
     widths = tuple(scoring_width(config, recipe.sample.n) for config in configs)
     return Built(sampler, scorers, widths, tuple(engines.values()))
+
+
+def build_scorers(configs: Collection[ScorerConfig], n: int) -> Built:
+    """Builds scorers alone, for pools of `n`; engines that are configured alike are built once.
+
+    Raises:
+        InputError: A checkpoint cannot be loaded.
+    """
+    engines = _Engines()
+    scorers = tuple(_any_scorer(config, engines) for config in configs)
+    widths = tuple(scoring_width(config, n) for config in configs)
+    return Built(None, scorers, widths, tuple(engines.values()))
 
 
 class BuiltMethod(NamedTuple):

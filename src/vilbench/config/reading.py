@@ -24,6 +24,7 @@ _OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "loop": "collect",
         "train": "model",
         "curate": "pairs",
+        "stepbench": "benchmark",
     }
 )
 """A key that the recipes of a command have, and those of no other."""

@@ -23,6 +23,7 @@ from vilbench.config.engine import (
     OpenAIEngineConfig,
 )
 from vilbench.config.expecting import ExpectConfig
+from vilbench.config.learning import Blends, LearnedConfig
 from vilbench.config.places import refusal
 from vilbench.config.problems import PUZZLES, ProblemsConfig
 from vilbench.errors import RecipeError
@@ -34,6 +35,7 @@ from vilbench.types import Granularity, Number, Record, Whole
 
 _NO_EFFECT = (
     *("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main"),
+    *("learned", "blends"),
     *("base_url", "api_key_env", "price", "budget_usd", "max_n", "answers_as", "patience"),
     "expect",
 )
@@ -79,6 +81,7 @@ class JudgeConfig(Record):
     )
     votes: str = "mean"
     chosen: Choice | None = None
+    learned: LearnedConfig = None
 
     @field_validator("prompt")
     @classmethod
@@ -96,7 +99,13 @@ class JudgeConfig(Record):
         """How it enters the analysis."""
         scale = Scale(LOWEST, HIGHEST)
         return ScorerPlan(
-            self.name, self.granularity, scale, self.aggregations, self.votes, self.chosen
+            self.name,
+            self.granularity,
+            scale,
+            self.aggregations,
+            self.votes,
+            self.chosen,
+            self.learned,
         )
 
 
@@ -110,6 +119,7 @@ class LikelihoodConfig(Record):
     aggregations: tuple[str, ...] = ("mean", "last-1", "last-2", "last-3", "last-4")
     votes: str = "mean"
     chosen: Choice | None = None
+    learned: LearnedConfig = None
 
     @model_validator(mode="after")
     def _can_be_analysed(self) -> LikelihoodConfig:
@@ -118,7 +128,8 @@ class LikelihoodConfig(Record):
 
     def plan(self) -> ScorerPlan:
         """How it enters the analysis."""
-        return ScorerPlan(self.name, "step", None, self.aggregations, self.votes, self.chosen)
+        given = (self.aggregations, self.votes, self.chosen, self.learned)
+        return ScorerPlan(self.name, "step", None, *given)
 
 
 class PrmScorerConfig(Record):
@@ -153,6 +164,7 @@ class PrmScorerConfig(Record):
     )
     votes: str = "mean"
     chosen: Choice | None = None
+    learned: LearnedConfig = None
 
     @model_validator(mode="after")
     def _can_be_analysed(self) -> PrmScorerConfig:
@@ -167,7 +179,8 @@ class PrmScorerConfig(Record):
     def plan(self) -> ScorerPlan:
         """How it enters the analysis."""
         scale = Scale(*self.value_range)
-        return ScorerPlan(self.name, "step", scale, self.aggregations, self.votes, self.chosen)
+        given = (self.aggregations, self.votes, self.chosen, self.learned)
+        return ScorerPlan(self.name, "step", scale, *given)
 
 
 ScorerConfig = Annotated[
@@ -204,7 +217,7 @@ class Experiment(Record):
         """What changes the output, for the run's fingerprint."""
         data = self.model_dump(mode="json")
         return {
-            key: _effective(data[key]) for key in data if key not in (*_NO_EFFECT, *_IN_MANIFEST)
+            key: effective(data[key]) for key in data if key not in (*_NO_EFFECT, *_IN_MANIFEST)
         }
 
     def over(self, changes: Mapping[str, object]) -> Self:
@@ -268,12 +281,14 @@ class Recipe(Experiment):
     """Sampling, scoring and the evidence.
 
     Attributes:
+        blends: Learned scores over several of the scorers; in tables they are scorers too.
         main: The scorer that the run is about: it is compared with all others.
         concurrency: Problems being sampled at a time.
     """
 
     sample: SampleConfig
     scorers: tuple[ScorerConfig, ...] = ()
+    blends: Blends = ()
     main: str | None = None
     concurrency: Whole = Field(default=32, ge=1)
 
@@ -292,6 +307,20 @@ class Recipe(Experiment):
             raise ValueError(f"main: '{self.main}' is none of the scorers: {_listed(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _blends_are_of_scorers(self) -> Recipe:
+        names = [scorer.name for scorer in self.scorers]
+        for blend in self.blends:
+            for name in blend.plan().learned.scorers:
+                if name not in names:
+                    raise ValueError(
+                        f"blends: '{blend.name}' needs '{name}', "
+                        f"which is none of the scorers: {_listed(names)}"
+                    )
+        if len({blend.name for blend in self.blends}) < len(self.blends):
+            raise ValueError("blends: need names of their own")
+        return self
+
     def only(self, names: Collection[str]) -> Recipe:
         """The recipe with these of its scorers alone, in its own order.
 
@@ -305,8 +334,9 @@ class Recipe(Experiment):
                     f"the recipe has no scorer '{name}'; it has {_listed(known)}", field="--scorer"
                 )
         kept = tuple(scorer for scorer in self.scorers if scorer.name in names)
+        blends = tuple(one for one in self.blends if set(one.learned.scorers) <= set(names))
         main = self.main if self.main in names else None
-        return self.model_copy(update={"scorers": kept, "main": main})
+        return self.model_copy(update={"scorers": kept, "blends": blends, "main": main})
 
     def models(self) -> tuple[str, ...]:
         """Models of folders that it names, each once."""
@@ -332,14 +362,15 @@ def _below(place: Any, key: str) -> list[Any]:
     return item if isinstance(item, list) else [item]
 
 
-def _effective(value: Any) -> JsonValue:
+def effective(value: Any) -> JsonValue:
+    """A part of a recipe without the keys that change neither a solution nor a score."""
     if isinstance(value, dict):
         return {
-            key: item if key in _NAMES_OF_OTHERS else _effective(item)
+            key: item if key in _NAMES_OF_OTHERS else effective(item)
             for key, item in value.items()
             if key not in _NO_EFFECT
         }
     if isinstance(value, list):
-        return [_effective(item) for item in value]
+        return [effective(item) for item in value]
     plain: JsonValue = value
     return plain

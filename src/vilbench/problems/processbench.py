@@ -82,21 +82,20 @@ def processbench(path: Path, *, limit: int | None = None) -> LocatedSet:
     located: dict[str, LocatedSolution] = {}
     for part in _parts(path):
         first = len(loading.problems)
-        rows = 0
-        for line in part.table.lines:
+        rows = -1
+        for rows, line in enumerate(part.table.lines):
             place = Place(part.table.file, line.number)
             if loading.enough(None if limit is None else first + limit, place):
                 break
-            rows += 1
-            identity = f"{part.subset or TITLE.lower()}-{rows - 1}"
+            identity = f"{part.subset or TITLE.lower()}-{rows}"
             make = partial(_kept, located, line, part.subset, identity)
             loading.add(place, make)
         else:
-            known = SUBSETS.get(part.subset, rows)
-            if rows != known:
+            known = SUBSETS.get(part.subset, rows + 1)
+            if rows + 1 != known:
                 loading.notes.append(
-                    f"{part.table.file}: {rows:,} rows; {TITLE}, {part.subset}, is known to have "
-                    f"{known:,}"
+                    f"{part.table.file}: {rows + 1:,} rows; {TITLE}, {part.subset}, is known to "
+                    f"have {known:,}"
                 )
     found = loading.finished()
     solutions = tuple(located[problem.id] for problem in found.problems)

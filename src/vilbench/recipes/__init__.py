@@ -11,6 +11,7 @@ SUFFIXES: Final = (".yaml", ".yml")
 _COMMANDS: Final = (
     *(("run", "", ""), ("run", "paper", "paper/")),
     *(("collect", "collect", ""), ("train", "training", ""), ("loop", "loop", "")),
+    ("stepbench", "stepbench", ""),
     ("curate", "curate", ""),
 )
 """Command, folder, and what stands before the file's stem in a recipe's name."""
