@@ -1,8 +1,8 @@
-"""The figures of the report as inline SVG, coloured by the page's CSS classes.
+"""The kinds of figure that a report has, drawn by matplotlib.
 
-Every figure is drawn about 400 units wide so that its text stays legible on a phone; wide
-screens set several side by side. Series have a colour class and a mark shape of their own,
-so that no reading depends on colour.
+Every figure is about 400 units wide so that its text stays legible on a phone; wide screens
+set several side by side. Series have a colour and a mark shape or a label of their own, so
+that no reading depends on colour. Colours are roles of `style.palette`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
 from vilbench.display import numerals
 from vilbench.display.text import visible
 from vilbench.evaluate.results import Histogram
-from vilbench.report.svg import Scale, covering, element, figure, line, spread, text
+from vilbench.report import style
+from vilbench.report.frame import Frame, covering, spread
+from vilbench.report.style import LABEL, SMALL, TICK, WIDTH, colour
+from vilbench.report.svg import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Tick = Literal["percent", "points", "plain"]
 
-WIDTH = 400.0
 _LABEL_LIMIT = 24
 _ROW = 24.0
 _K_TICKS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0)
+_SHAPES: Mapping[str, tuple[str, float]] = {
+    "circle": ("o", 9.0),
+    "square": ("s", 8.0),
+    "diamond": ("D", 7.8),
+}
+"""Mark shape -> matplotlib's sign for it, and its size in units."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Dot:
-    """One mark of a row; `style` is its colour class."""
+    """One mark of a row; `style` is its colour."""
 
     point: Point
     style: str
@@ -74,13 +85,14 @@ class Reference:
     style: str
 
 
-def _label(text: str, limit: int = _LABEL_LIMIT) -> str:
+def cut(text: str, limit: int = _LABEL_LIMIT) -> str:
+    """A name as a figure has room for it, what it hides made visible."""
     shown = visible(text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def _percent_tick(value: float) -> str:
-    return f"{100 * value:z.0f}"
+    return f"{100 * value:z.0f}".replace("-", numerals.MINUS)
 
 
 def _points_tick(value: float) -> str:
@@ -88,41 +100,29 @@ def _points_tick(value: float) -> str:
 
 
 def _plain_tick(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", numerals.MINUS)
 
 
-_TICKS: Mapping[Tick, Callable[[float], str]] = {
+TICKS: Mapping[Tick, Callable[[float], str]] = {
     "percent": _percent_tick,
     "points": _points_tick,
     "plain": _plain_tick,
 }
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-
-
-def mark(x: float, y: float, style: str, shape: str = "circle") -> Markup:
+def mark(axes: Axes, x: float, y: float, role: str, shape: str = "circle") -> None:
     """A data mark: "circle", "square" or "diamond"."""
-    if shape == "square":
-        return element("rect", x=x - 4, y=y - 4, width=8, height=8, class_=f"mark {style}")
-    if shape == "diamond":
-        place = _path([(x, y - 5.5), (x + 5.5, y), (x, y + 5.5), (x - 5.5, y)]) + "Z"
-        return element("path", d=place, class_=f"mark {style}")
-    return element("circle", cx=x, cy=y, r=4.5, class_=f"mark {style}")
-
-
-def interval_bar(point: Point, scale: Scale, reference: float | None, style: str) -> Markup:
-    """A small bar for a table cell: the interval, its value, and where the reference lies."""
-    low = point.value if point.low is None else point.low
-    high = point.value if point.high is None else point.high
-    parts = [line(scale.start, 9, scale.end, 9, "track")]
-    if reference is not None:
-        parts.append(line(scale(reference), 1, scale(reference), 17, "reference"))
-    parts.append(line(scale(low), 9, scale(high), 9, f"interval {style}"))
-    parts.append(mark(scale(point.value), 9, style))
-    return element(
-        "svg", *parts, viewBox="0 0 140 18", class_="bar", aria_hidden="true", focusable="false"
+    sign, size = _SHAPES[shape]
+    axes.plot(
+        [x],
+        [y],
+        sign,
+        markersize=size,
+        color=colour(role),
+        markeredgecolor=colour("paper"),
+        markeredgewidth=1.2,
+        clip_on=False,
+        zorder=4,
     )
 
 
@@ -133,44 +133,85 @@ def curves(
     y_low: float,
     y_high: float,
     axis: str = "k solutions",
+    *,
+    tick: Tick = "percent",
+    log: bool = False,
+    marks: bool = False,
 ) -> Markup:
-    """Accuracy over whole numbers, lines labelled at their right ends; shares in percent."""
+    """Shares over numbers, lines labelled at their right ends.
+
+    Args:
+        title: Read out instead of the figure.
+        desc: What the figure shows, longer.
+        series: The lines.
+        y_low: Lowest value of the upright axis.
+        y_high: Highest one.
+        axis: What the level axis measures.
+        tick: How numbers of the upright axis are written.
+        log: The level axis is logarithmic, with powers of ten below it.
+        marks: Every point has a mark, and not the last one alone.
+    """
     top, bottom, left, right = 14.0, 228.0, 30.0, 258.0
-    x_high = max((x for s in series for x in s.x), default=1.0)
-    x = Scale(1.0, max(2.0, x_high), left, right)
-    y = covering(y_low, y_high, bottom, top)
-    parts: list[Markup] = []
-    for tick in y.ticks():
-        parts.append(line(left, y(tick), right, y(tick), "grid"))
-        parts.append(text(_percent_tick(tick), left - 5, y(tick) + 4, class_="tick end"))
-    parts.extend(
-        text(f"{tick:.0f}", x(tick), bottom + 16, class_="tick middle") for tick in _k_ticks(x_high)
+    every = [x for s in series for x in s.x]
+    x_low, x_high = (
+        (min(every, default=1.0), max(every, default=1.0)) if log else (1.0, max(2.0, *every, 2.0))
     )
-    parts.append(text(axis, right, bottom + 31, class_="tick end"))
-    for s in series:
-        edges = [(x(k), p.low, p.high) for k, p in zip(s.x, s.points, strict=True)]
-        upper = [(px, y(high)) for px, low, high in edges if low is not None and high is not None]
-        lower = [(px, y(low)) for px, low, high in edges if low is not None and high is not None]
-        if s.band and len(upper) > 1:
-            outline = _path([*upper, *reversed(lower)]) + "Z"
-            parts.append(element("path", d=outline, class_=f"band {s.style}"))
-    for s in series:
-        places = [(x(k), y(p.value)) for k, p in zip(s.x, s.points, strict=True)]
-        if len(places) > 1:
-            parts.append(element("path", d=_path(places), class_=f"line {s.style}"))
-    drawn = [s for s in series if s.points]
-    ends = [y(s.points[-1].value) for s in drawn]
-    for s, end, place in zip(drawn, ends, spread(ends, 15, top, bottom), strict=True):
-        at = x(s.x[-1])
-        parts.append(mark(at, end, s.style))
-        if abs(place - end) > 2 or at < right - 1:
-            parts.append(line(at + 6, end, right + 12, place, "leader"))
-        words = f"{_label(s.label, 17)} {numerals.percent(s.points[-1].value)}"
-        parts.append(text(words, right + 15, place + 4, class_=f"label {s.style}"))
-    return figure(WIDTH, bottom + 38, title, desc, *parts)
+    low, high = covering(y_low, y_high)
+    with style.drawing():
+        frame = Frame(WIDTH, bottom + 38)
+        axes = frame.axes(left, top, right, bottom)
+        if log:
+            axes.set_xscale("log")
+            x_low, x_high = x_low / 1.15, x_high * 1.15
+        axes.set_xlim(x_low, x_high)
+        axes.set_ylim(low, high)
+        frame.level_grid(axes, TICKS[tick])
+        if log:
+            frame.log_ticks(axes)
+        else:
+            frame.ticks_at(axes, k_ticks(x_high), "{:.0f}".format)
+        frame.text(axis, right, bottom + 31, TICK, "soft", "right")
+        for s in series:
+            _line(axes, s, marks=marks)
+        drawn = [s for s in series if s.points]
+        ends = [frame.y(axes, s.points[-1].value) for s in drawn]
+        places = spread(ends, 15, top, bottom)
+        for s, end, place in zip(drawn, ends, places, strict=True):
+            at = frame.x(axes, s.x[-1])
+            mark(axes, s.x[-1], s.points[-1].value, s.style)
+            if abs(place - end) > 2 or at < right - 1:
+                frame.line((at + 6, right + 12), (end, place), "rule", 1.0)
+            words = f"{cut(s.label, 17)} {_end(s.points[-1].value, tick)}"
+            frame.text(words, right + 15, place + 4, LABEL, s.style, "left")
+        return written(frame.figure, title, desc)
 
 
-def _k_ticks(high: float) -> list[float]:
+def _end(value: float, tick: Tick) -> str:
+    if tick == "plain":
+        return numerals.auroc(value)
+    return numerals.percent(value) if tick == "percent" else numerals.points(value)
+
+
+def _line(axes: Axes, s: Series, *, marks: bool) -> None:
+    values = [p.value for p in s.points]
+    held = [
+        (x, p.low, p.high)
+        for x, p in zip(s.x, s.points, strict=True)
+        if p.low is not None and p.high is not None
+    ]
+    if s.band and len(held) > 1:
+        places, lows, highs = zip(*held, strict=True)
+        fill: Any = axes.fill_between
+        fill(places, lows, highs, color=colour(s.style), alpha=0.13, linewidth=0, clip_on=False)
+    if len(values) > 1:
+        axes.plot(s.x, values, color=colour(s.style), linewidth=2, clip_on=False, zorder=3)
+    if marks:
+        for x, value in list(zip(s.x, values, strict=True))[:-1]:
+            mark(axes, x, value, s.style)
+
+
+def k_ticks(high: float) -> list[float]:
+    """Round numbers up to `high`, itself among them, that leave each other room."""
     kept: list[float] = []
     for tick in [t for t in _K_TICKS if t < high] + [high]:
         while kept and tick - kept[-1] < high / 14:
@@ -201,124 +242,180 @@ def dot_rows(
         span: Lowest and highest value of the axis, for charts that share it.
     """
     left, right = 124.0, WIDTH - 46.0 if any(r.value for r in rows) else WIDTH - 10.0
-    ends = [
-        v
-        for row in rows
-        for d in row.dots
-        for v in (d.point.value, d.point.low, d.point.high)
-        if v is not None
-    ] + [r.value for r in references]
-    if span is not None:
-        ends += [v for v in (span.low, span.high) if v is not None]
-    x = covering(min(ends, default=0.0), max(ends, default=1.0), left, right)
+    ends = [v for row in rows for d in row.dots for v in _held(d.point)]
+    ends += [r.value for r in references] + ([] if span is None else _held(span))
+    low, high = covering(min(ends, default=0.0), max(ends, default=1.0))
     top = 26.0 if any(r.label for r in references) else 8.0
-    parts: list[Markup] = []
-    y = top
-    body: list[Markup] = []
-    for row in rows:
-        height = max(_ROW, 13.0 * len(row.dots) + 9.0)
-        middle = y + height / 2
-        body.append(text(_label(row.label), left - 8, middle + 4, class_="label end"))
-        if row.value:
-            body.append(text(row.value, WIDTH - 2, middle + 4, class_="label end"))
-        for i, dot in enumerate(row.dots):
-            at = middle + 13.0 * (i - (len(row.dots) - 1) / 2)
-            if dot.point.low is not None and dot.point.high is not None:
-                body.append(
-                    line(x(dot.point.low), at, x(dot.point.high), at, f"interval {dot.style}")
-                )
-            body.append(mark(x(dot.point.value), at, dot.style, dot.shape))
-        y += height
-    write = _TICKS[tick]
-    for value in x.ticks():
-        parts.append(line(x(value), top, x(value), y, "grid"))
-        parts.append(text(write(value), x(value), y + 16, class_="tick middle"))
-    wanted = [x(r.value) for r in references]
-    for r, place in zip(references, spread(wanted, 46, left, right), strict=True):
-        parts.append(line(x(r.value), top - 6, x(r.value), y, f"reference {r.style}"))
-        parts.append(text(r.label, place, 12, class_="tick middle"))
-    if axis:
-        parts.append(text(axis, right, y + 31, class_="tick end"))
-    return figure(WIDTH, y + (38 if axis else 22), title, desc, *parts, *body)
+    heights = [max(_ROW, 13.0 * len(row.dots) + 9.0) for row in rows]
+    bottom = top + max(_ROW, sum(heights))
+    with style.drawing():
+        frame = Frame(WIDTH, bottom + (38 if axis else 22))
+        axes = frame.axes(left, top, right, bottom)
+        axes.set_xlim(low, high)
+        axes.set_ylim(bottom, top)
+        frame.upright_grid(axes, TICKS[tick])
+        y = top
+        for row, height in zip(rows, heights, strict=True):
+            middle = y + height / 2
+            frame.text(cut(row.label), left - 8, middle + 4, LABEL, "ink", "right")
+            if row.value:
+                frame.text(row.value, WIDTH - 2, middle + 4, LABEL, "ink", "right")
+            for i, dot in enumerate(row.dots):
+                _dot(axes, dot, middle + 13.0 * (i - (len(row.dots) - 1) / 2))
+            y += height
+        wanted = [frame.x(axes, r.value) for r in references]
+        for r, place in zip(references, spread(wanted, 46, left, right), strict=True):
+            at = frame.x(axes, r.value)
+            frame.line((at, at), (top - 6, bottom), r.style, 1.2, dashed=True)
+            frame.text(r.label, place, 12, TICK, "soft", "center")
+        if axis:
+            frame.text(axis, right, bottom + 31, TICK, "soft", "right")
+        return written(frame.figure, title, desc)
+
+
+def _held(point: Point) -> list[float]:
+    return [v for v in (point.value, point.low, point.high) if v is not None]
+
+
+def _dot(axes: Axes, dot: Dot, at: float) -> None:
+    if dot.point.low is not None and dot.point.high is not None:
+        axes.plot(
+            [dot.point.low, dot.point.high],
+            [at, at],
+            color=colour(dot.style),
+            linewidth=2,
+            alpha=0.6,
+            solid_capstyle="round",
+            clip_on=False,
+        )
+    mark(axes, dot.point.value, at, dot.style, dot.shape)
 
 
 def histogram(title: str, desc: str, data: Histogram) -> Markup:
     """Values of right solutions upwards, of wrong ones downwards, each as a share of its kind."""
     left, right, top, half = 34.0, WIDTH - 8.0, 24.0, 80.0
-    middle = top + half
     bins = len(data.counts)
-    x = Scale(0.0, float(max(1, bins)), left, right)
-    right_total, wrong_total = sum(data.correct), sum(data.wrong)
-    up = [n / right_total if right_total else 0.0 for n in data.correct]
-    down = [n / wrong_total if wrong_total else 0.0 for n in data.wrong]
-    y = Scale(0.0, 1.05 * max([0.01, *up, *down]), 0.0, half)
-    parts: list[Markup] = []
-    for tick in y.ticks(2)[1:]:
-        for place in (middle - y(tick), middle + y(tick)):
-            parts.append(line(left, place, right, place, "grid"))
-            parts.append(text(_percent_tick(tick), left - 5, place + 4, class_="tick end"))
-    gap = 1.0 if bins > 12 else 4.0
-    for i, (u, d) in enumerate(zip(up, down, strict=True)):
-        wide = max(0.5, x(i + 1) - x(i) - 2 * gap)
-        if u:
-            parts.append(
-                element(
-                    "rect",
-                    x=x(i) + gap,
-                    y=middle - y(u),
-                    width=wide,
-                    height=y(u),
-                    class_="fill right",
-                )
-            )
-        if d:
-            parts.append(
-                element(
-                    "rect", x=x(i) + gap, y=middle, width=wide, height=y(d), class_="fill wrong"
-                )
-            )
-    parts.append(line(left, middle, right, middle, "axis"))
-    foot = middle + half
-    parts.extend(_edge_labels(data, x, foot + 16))
-    steps = "" if data.granularity == "solution" else "steps of "
-    parts.append(
-        text(
-            f"{steps}right solutions ({numerals.count(right_total)})",
-            left,
-            14,
-            class_="label right",
-        )
+    totals = sum(data.correct), sum(data.wrong)
+    up, down = (
+        [n / total if total else 0.0 for n in kind]
+        for kind, total in zip((data.correct, data.wrong), totals, strict=True)
     )
-    parts.append(
-        text(
-            f"{steps}wrong solutions ({numerals.count(wrong_total)})",
-            left,
-            foot + 34,
-            class_="label wrong",
-        )
-    )
-    parts.append(text("% of its kind", right, 14, class_="tick end"))
-    return figure(WIDTH, foot + 42, title, desc, *parts)
+    most = 1.05 * max([0.01, *up, *down])
+    with style.drawing():
+        frame = Frame(WIDTH, top + 2 * half + 42)
+        axes = frame.axes(left, top, right, top + 2 * half)
+        axes.set_xlim(0, max(1, bins))
+        axes.set_ylim(-most, most)
+        frame.level_grid(axes, lambda value: _percent_tick(abs(value)), most=5)
+        gap = (1.0 if bins > 12 else 4.0) * bins / (right - left)
+        for values, role in ((up, "scorer"), ([-v for v in down], "second")):
+            places = [i + 0.5 for i, v in enumerate(values) if v]
+            heights = [v for v in values if v]
+            width = max(0.1, 1 - 2 * gap)
+            axes.bar(places, heights, width, color=colour(role), linewidth=0, zorder=2)
+        axes.plot([0, max(1, bins)], [0, 0], color=colour("soft"), linewidth=1, zorder=3)
+        for place, words, aligned in _edge_labels(data):
+            frame.text(words, frame.x(axes, place), top + 2 * half + 16, TICK, "soft", aligned)
+        kind = "" if data.granularity == "solution" else "steps of "
+        told = [
+            f"{kind}{one} solutions ({numerals.count(n)})"
+            for one, n in zip(("right", "wrong"), totals, strict=True)
+        ]
+        frame.text(told[0], left, 14, LABEL, "scorer", "left")
+        frame.text(told[1], left, top + 2 * half + 34, LABEL, "second", "left")
+        frame.text("% of its kind", right, 14, TICK, "soft", "right")
+        return written(frame.figure, title, desc)
 
 
-def _edge_labels(data: Histogram, x: Scale, y: float) -> list[Markup]:
+def _edge_labels(data: Histogram) -> list[tuple[float, str, str]]:
     """Integer bins are named by their value in the middle, others by a few of their edges."""
     bins = len(data.counts)
     centres = [(a + b) / 2 for a, b in zip(data.edges, data.edges[1:], strict=False)]
     if bins <= 12 and all(abs(c - round(c)) < 1e-6 for c in centres):
-        return [
-            text(numerals.score(round(c)), x(i + 0.5), y, class_="tick middle")
-            for i, c in enumerate(centres)
-        ]
+        return [(i + 0.5, numerals.score(round(c)), "center") for i, c in enumerate(centres)]
     step = max(1, -(-bins // 5))
     width = abs(data.edges[-1] - data.edges[0])
     decimals = max(0, math.ceil(-math.log10(width))) + 1 if width > 0 else 1
     return [
-        text(
+        (
+            float(i),
             numerals.decimal(data.edges[i], decimals),
-            x(i),
-            y,
-            class_="tick " + ("start" if i == 0 else "end" if i == bins else "middle"),
+            "left" if i == 0 else "right" if i == bins else "center",
         )
         for i in range(0, bins + 1, step)
     ]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a heat map.
+
+    Attributes:
+        level: 0 (far below) to 6 (far above); 3 is neither.
+        text: What stands in it; "" leaves it empty.
+        told: Its title: value and interval in words.
+        strong: The interval is clear of 0.
+    """
+
+    level: int
+    text: str
+    told: str
+    strong: bool = False
+
+
+def heat_map(
+    title: str,
+    desc: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Sequence[Sequence[Cell]],
+) -> Markup:
+    """Coloured cells, each with its value.
+
+    Args:
+        title: Read out instead of the figure.
+        desc: What the figure shows, longer.
+        rows: Labels from top to bottom.
+        columns: Labels from left to right; about five have room.
+        cells: `[rows][columns]`.
+    """
+    from matplotlib.patches import Rectangle
+
+    left, top, height = 124.0, 30.0, 28.0
+    wide = (WIDTH - left) / max(1, len(columns))
+    titles = {}
+    with style.drawing():
+        frame = Frame(WIDTH, top + height * len(rows) + 6)
+        axes = frame.axes(0, 0, WIDTH, frame.height)
+        axes.set_xlim(0, WIDTH)
+        axes.set_ylim(frame.height, 0)
+        axes.set_axis_off()
+        for j, label in enumerate(columns):
+            room = max(4, int(wide / 6.0))
+            frame.text(cut(label, room), left + wide * (j + 0.5), 20, SMALL, "soft", "center")
+        for i, (label, line) in enumerate(zip(rows, cells, strict=True)):
+            y = top + height * i
+            frame.text(cut(label, 20), left - 8, y + height / 2 + 4, LABEL, "ink", "right")
+            for j, cell in enumerate(line):
+                x, gid = left + wide * j, f"cell-{i}-{j}"
+                axes.add_patch(
+                    Rectangle(
+                        (x + 1, y + 1),
+                        wide - 2,
+                        height - 2,
+                        facecolor=colour(f"s{cell.level}"),
+                        linewidth=0,
+                        gid=gid,
+                    )
+                )
+                titles[gid] = f"{visible(label, 80)}, {visible(columns[j], 80)}: {cell.told}"
+                frame.text(
+                    cell.text,
+                    x + wide / 2,
+                    y + height / 2 + 4,
+                    TICK,
+                    f"i{cell.level}",
+                    "center",
+                    strong=cell.strong,
+                )
+        return written(frame.figure, title, desc, titles)

@@ -21,11 +21,10 @@ from vilbench.report.charts import (
     curves,
     dot_rows,
     histogram,
-    interval_bar,
-    mark,
 )
 from vilbench.report.findings import ALL, Findings, best
-from vilbench.report.svg import Scale, covering, element
+from vilbench.report.frame import Span, covering
+from vilbench.report.inset import bar, key
 
 _STYLES = {
     Group.COT: "cot",
@@ -65,31 +64,27 @@ class Figures:
         return _STYLES[self.found.method(method).group]
 
     @cached_property
-    def _bar_scale(self) -> Scale:
+    def _bar_span(self) -> Span:
         rows = self.found.ranked
         low = min((r.ci_low for r in rows), default=0.0)
         high = max((r.ci_high for r in rows), default=1.0)
-        return covering(low, high, 6.0, 134.0)
+        return covering(low, high)
 
     @property
     def bar_low(self) -> float:
         """Accuracy at the left end of the bars."""
-        return self._bar_scale.low
+        return self._bar_span.low
 
     @property
     def bar_high(self) -> float:
         """Accuracy at the right end of the bars."""
-        return self._bar_scale.high
+        return self._bar_span.high
 
     def bar(self, row: Row) -> Markup:
         """Accuracy and interval of a row, on the common scale of the table."""
         cot = self.found.row("cot")
-        return interval_bar(
-            _accuracy(row),
-            self._bar_scale,
-            cot.accuracy if cot else None,
-            self.style(row.method),
-        )
+        reference = cot.accuracy if cot else None
+        return bar(_accuracy(row), self._bar_span, reference, self.style(row.method))
 
     @cached_property
     def curve_methods(self) -> tuple[str, ...]:
@@ -249,7 +244,7 @@ class Figures:
                 dots.append(Dot(Point(one.within, one.within_low, one.within_high), "scorer"))
             if one.pooled is not None:
                 point = Point(one.pooled, one.pooled_low, one.pooled_high)
-                dots.append(Dot(point, "pooled", "diamond"))
+                dots.append(Dot(point, "cot", "diamond"))
             rows.append(DotRow(name(one.scorer), tuple(dots), numerals.auroc(one.within)))
         if not rows:
             return None
@@ -278,16 +273,7 @@ class Figures:
     def modality_keys(self) -> tuple[Key, ...]:
         """Legend of the modality figure."""
         return tuple(
-            Key(
-                name(m),
-                element(
-                    "svg",
-                    mark(7, 7, f"m{i % 6}", _MODALITY_SHAPES[i % 3]),
-                    viewBox="0 0 14 14",
-                    class_="key",
-                    aria_hidden="true",
-                ),
-            )
+            Key(name(m), key(f"m{i % 6}", _MODALITY_SHAPES[i % 3]))
             for i, m in enumerate(self.found.modalities)
         )
 
@@ -341,7 +327,7 @@ class Figures:
             if d.within is not None:
                 dots.append(Dot(Point(d.within, d.within_low, d.within_high), "scorer"))
             if d.pooled is not None:
-                dots.append(Dot(Point(d.pooled, d.pooled_low, d.pooled_high), "pooled", "diamond"))
+                dots.append(Dot(Point(d.pooled, d.pooled_low, d.pooled_high), "cot", "diamond"))
             row = DotRow(parts.aggregation or "whole solution", tuple(dots))
             grouped.setdefault(name(parts.scorer or d.method), []).append(row)
         span = _span(d.point for rows in grouped.values() for row in rows for d in row.dots)
@@ -368,10 +354,9 @@ class Figures:
     @cached_property
     def auroc_keys(self) -> tuple[Key, ...]:
         """Legend of the AUROC figure."""
-        box = {"viewBox": "0 0 14 14", "class_": "key", "aria_hidden": "true"}
         return (
-            Key("within problems", element("svg", mark(7, 7, "scorer"), **box)),
-            Key("pooled", element("svg", mark(7, 7, "pooled", "diamond"), **box)),
+            Key("within problems", key("scorer")),
+            Key("pooled", key("cot", "diamond")),
         )
 
     @cached_property

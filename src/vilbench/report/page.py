@@ -17,6 +17,7 @@ from vilbench.display import numerals
 from vilbench.display.exhibit import COLOURS, Exhibit, display
 from vilbench.display.text import name, visible
 from vilbench.evaluate.results import Results
+from vilbench.report import style
 from vilbench.report.diagnosis import FILTERS, Diagnosis
 from vilbench.report.evidence import Evidence, slice_label
 from vilbench.report.figures import Figures
@@ -62,7 +63,7 @@ def render(
         diagnosis: What `diagnosis.html.jinja` shows, a section of the page; None leaves it out.
     """
     found = Findings(results)
-    style = _style()
+    css = _style()
     histograms = {h.scorer: h for h in results.histograms}
     return (
         _environment()
@@ -75,8 +76,8 @@ def render(
             exhibits=[display(e, results.scorers, histograms) for e in gallery],
             provenance=provenance,
             diagnosis=diagnosis,
-            style=Markup(style),  # noqa: S704 - our own file
-            policy=policy(style),
+            style=Markup(css),  # noqa: S704 - our own file
+            policy=policy(css),
             colours=range(COLOURS),
             rejected=results.rejected[:_REJECTED_SHOWN],
             rejected_left_out=max(0, len(results.rejected) - _REJECTED_SHOWN),
@@ -85,9 +86,9 @@ def render(
     )
 
 
-def policy(style: str) -> str:
-    """Content security policy of a page whose only style block is `style`."""
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+def policy(css: str) -> str:
+    """Content security policy of a page whose only style block is `css`."""
+    digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"
@@ -109,7 +110,8 @@ def kept(text: str) -> str:
 @cache
 def _style() -> str:
     parts = (("vilbench.display", "colours.css"), ("vilbench.report", "page.css"))
-    return "".join(files(room).joinpath(name).read_text(encoding="utf-8") for room, name in parts)
+    read = (files(room).joinpath(name).read_text(encoding="utf-8") for room, name in parts)
+    return "".join(read) + style.rules()
 
 
 @cache
