@@ -27,6 +27,7 @@ from vilbench.cli.screen import (
 from vilbench.cli.stepbench import stepbench
 from vilbench.cli.train import train
 from vilbench.cli.view import view
+from vilbench.cli.weights import weights
 from vilbench.recipes import listed
 
 _RUN_RECIPES = listed("run")
@@ -48,6 +49,7 @@ app.command()(diagnose)
 app.command()(export)
 app.command()(view)
 app.command(epilog=listed("loop"))(loop)
+app.command()(weights)
 app.command(epilog=listed("stepbench"))(stepbench)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]

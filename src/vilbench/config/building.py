@@ -27,6 +27,7 @@ from vilbench.config.recipe import (
     ScorerConfig,
 )
 from vilbench.embedded import PREFIX, model_folder
+from vilbench.engines.openai.money import TokenPrice, price_of
 from vilbench.errors import RecipeError
 from vilbench.evaluate.analysis import Plan
 from vilbench.evaluate.sampling import Sampler
@@ -66,7 +67,21 @@ def load_problems(recipe: Experiment) -> ProblemSet:
 def plan(recipe: Recipe) -> Plan:
     """How a run of the recipe is analysed; no model is needed."""
     scorers = tuple(scorer.plan() for scorer in recipe.scorers)
-    return Plan(recipe.sample.n, scorers, recipe.main, tuple(one.plan() for one in recipe.blends))
+    blends = tuple(one.plan() for one in recipe.blends)
+    return Plan(recipe.sample.n, scorers, recipe.main, blends, _prices(recipe))
+
+
+def _prices(recipe: Recipe) -> Mapping[str, TokenPrice]:
+    """Prices of the servers' models by stage; a local model has none."""
+    models = {SAMPLE: recipe.sample.engine} | {
+        one.name: one.engine for one in recipe.scorers if not isinstance(one, PrmScorerConfig)
+    }
+    found = {}
+    for stage, engine in models.items():
+        if isinstance(engine, OpenAIEngineConfig):
+            given = engine.price and TokenPrice(**engine.price.model_dump())
+            found[stage] = given or price_of(engine.model)
+    return {stage: price for stage, price in found.items() if price is not None}
 
 
 def check_keys(recipe: Experiment, stages: Collection[str] = (SAMPLE, SCORE)) -> None:

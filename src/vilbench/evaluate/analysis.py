@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from vilbench.engines.openai.money import TokenPrice
 from vilbench.errors import RunError
+from vilbench.evaluate.blends import Blend
 from vilbench.evaluate.contrasts import contrasts
+from vilbench.evaluate.costs import costs
 from vilbench.evaluate.labels import Labeller, checked
 from vilbench.evaluate.pools import Pools, ScorerPlan, Scores
 from vilbench.evaluate.results import (
@@ -28,7 +31,6 @@ from vilbench.metrics import Separation, compare, minimal_detectable_delta, reco
 from vilbench.selection import (
     Curve,
     best_of,
-    exponential_weights,
     majority,
     oracle,
     random,
@@ -47,17 +49,22 @@ class Plan:
         n: Size of the pools.
         scorers: The scorers, in the order of the tables.
         main: The scorer that is compared with all others, by name.
+        blends: Scores over several of the scorers, which enter as scorers of their own.
+        prices: Of the models of the stages, by stage, as far as they are known.
     """
 
     n: int
     scorers: tuple[ScorerPlan, ...]
     main: str | None = None
+    blends: tuple[Blend, ...] = ()
+    prices: Mapping[str, TokenPrice] = field(default_factory=dict)
 
 
 class Stored(NamedTuple):
     """What a run holds for a plan: aligned pools, and the values by scorer.
 
-    `scorers` are those of the plan that have begun to score these pools.
+    `scorers` are those of the plan that have begun to score these pools, then the blends of
+    them, each without what was learned on these very problems.
     """
 
     policy: str
@@ -77,12 +84,18 @@ def stored(run: Run, plan: Plan) -> Stored:
     problems = run.problems()
     if not problems:
         raise RunError(f"{run.folder}: the run has no problems")
-    scorers = tuple(scorer for scorer in plan.scorers if scorer.name in keys)
+    problem_set = run.manifest.problem_set
+    scorers = [scorer.on(problem_set) for scorer in plan.scorers if scorer.name in keys]
+    values = {scorer.name: run.scores(keys[scorer.name]) for scorer in scorers}
+    for blend in plan.blends:
+        if blend.can_judge(problem_set, values):
+            scorers.append(blend.plan())
+            values[blend.plan().name] = blend.values(values)
     return Stored(
         policy=begun.policy,
-        scorers=scorers,
+        scorers=tuple(scorers),
         pools=Pools.of(problems, run.solutions(begun.sample_key), plan.n),
-        values={scorer.name: run.scores(keys[scorer.name]) for scorer in scorers},
+        values=values,
     )
 
 
@@ -141,6 +154,7 @@ def analyse(
         chosen=tuple(_chosen(scorers, manifest.problem_set)),
         steps=tuple(_steps(scorers, pools, values, parts, labeller, manifest.problem_set)),
         contrasts=tuple(contrasts(parts, curves, scorers, manifest.problem_set, main)),
+        costs=tuple(costs(run, pools, values, plan.prices)),
         rejected=tuple(rejected),
         minimal_detectable_delta=_detectable(curves, tuple(scores)),
     )
@@ -196,8 +210,6 @@ def _curves(
     draws = max(200, min(1000, _VOTE_DRAWS // len(correct)))
     for scorer in scorers:
         weights = pools.weights(scorer, values[scorer.name])
-        if scorer.scale is None:
-            weights = [list(exponential_weights(pool)) for pool in weights]
         curves[f"weighted-majority:{scorer.name}"] = weighted_majority(
             answers, correct, weights, draws=draws
         )

@@ -46,12 +46,7 @@ def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
     Raises:
         RunError: The run is over a test split, or has nothing to choose for.
     """
-    problem_set = run.manifest.problem_set
-    if any(one.endswith(":test") for one in problem_set.split("+")):
-        raise RunError(
-            f"{run.folder}: is a run over {problem_set}; what is chosen on the problems that "
-            "are reported looks better than it is: choose on a run over dev"
-        )
+    problem_set = not_reported(run)
     _, scorers, pools, values = stored(run, plan)
     correct = pools.correct()
     sound = sound_steps(pools, labeller)
@@ -85,6 +80,21 @@ def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
     if not findings:
         raise RunError(f"{run.folder}: no step scorer has scored this run")
     return findings
+
+
+def not_reported(run: Run) -> str:
+    """The problem set of a run, which is none that is reported.
+
+    Raises:
+        RunError: It is a test split.
+    """
+    problem_set = run.manifest.problem_set
+    if any(one.endswith(":test") for one in problem_set.split("+")):
+        raise RunError(
+            f"{run.folder}: is a run over {problem_set}; what is chosen on the problems that "
+            "are reported looks better than it is: choose on a run over dev"
+        )
+    return problem_set
 
 
 def _accuracy(scores: Scores, correct: list[list[bool]]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from vilbench.evaluate.pools import ScorerPlan
+from vilbench.evaluate.pools import LEARNED, ScorerPlan
 from vilbench.evaluate.results import Contrast
 from vilbench.evaluate.slices import Slice
 from vilbench.metrics import compare, mcnemar, minimal_detectable_delta
@@ -23,8 +23,9 @@ def contrasts(
     """The comparisons that a run reports.
 
     The standing method and the weighted vote of every scorer against `cot` and `majority`
-    on every slice; then on all problems the main scorer's standing method against every
-    method of the other scorers.
+    on every slice, and what was learned for it against these and its standing method; then
+    on all problems the main scorer's standing method against every method of the other
+    scorers.
 
     Args:
         parts: The slices, all problems among them.
@@ -39,6 +40,13 @@ def contrasts(
             for part in parts:
                 for reference in REFERENCES:
                     yield _contrast(part, curves, one, reference)
+    for scorer in scorers:
+        settled = standing[scorer.name]
+        for method in scorer.methods():
+            if method.aggregation == LEARNED and settled is not None and settled != method:
+                for part in parts:
+                    for reference in (*REFERENCES, settled.name):
+                        yield _contrast(part, curves, method.name, reference)
     mine = standing.get(main) if main is not None else None
     if mine is None:
         return

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from vilbench.evaluate.choice import Choice
-from vilbench.selection import aggregation
+from vilbench.selection import aggregation, exponential_weights
 from vilbench.selection.aggregation import Rule, Values
+from vilbench.selection.weights import Learned
 from vilbench.store.records import ScoreRef
 from vilbench.types import Granularity, Problem, Solution, StepScores
 
 Scores = list[list[float | None]]
 """A score per solution, `[P][N]`; None is "no verdict"."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+LEARNED = "learned"
+"""The aggregation that was fitted on other problems."""
+
+BLEND = "blend:"
+"""Begins the names of scores over several scorers."""
+
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,79}}|{BLEND}[A-Za-z0-9][A-Za-z0-9._+-]{{0,199}}")
 _TAKEN = ("all", "cot", "majority", "oracle", "random", "sample")
 """Names of other methods, slices and stages."""
 
@@ -59,11 +67,12 @@ class ScorerPlan:
         aggregations: Names of the aggregations to report; unused for whole solutions.
         votes: The aggregation whose result weighs votes in weighted majority.
         chosen: What was chosen for it on other problems.
+        learned: A score over its steps that was fitted on other problems: one more aggregation.
 
     Raises:
         ValueError: The name cannot be told from others in the tables, an aggregation is
             unknown or given twice, one that needs a bounded scale is asked for without it,
-            or the chosen one is not among them.
+            the chosen one is not among them, or what was learned is of other scorers.
     """
 
     name: str
@@ -72,6 +81,7 @@ class ScorerPlan:
     aggregations: tuple[str, ...]
     votes: str
     chosen: Choice | None = None
+    learned: Learned | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
@@ -79,7 +89,12 @@ class ScorerPlan:
                 f"{self.name[:80]!r} cannot name a scorer: take letters, digits and '._-', "
                 f"and none of {', '.join(_TAKEN)}"
             )
-        for name in (*self.aggregations, self.votes):
+        if self.learned and (self.learned.scorers, self.granularity) != ((self.name,), "step"):
+            raise ValueError(
+                f"what was learned from {', '.join(self.learned.scorers)} is no score "
+                f"of the steps of '{self.name}'"
+            )
+        for name in (*self.aggregations, *([] if self.votes_as_learned else [self.votes])):
             aggregation(name)
             if name in _ON_UNIT_SCALE and self.scale is None:
                 raise ValueError(f"'{name}' needs bounded scores, '{self.name}' has none")
@@ -96,10 +111,24 @@ class ScorerPlan:
         """Its selection methods, with their names for the tables."""
         if self.granularity == "solution":
             return (Method(self.name, None),)
-        return tuple(Method(f"{self.name}/{name}", name) for name in self.aggregations)
+        names = (*self.aggregations, *([LEARNED] if self.learned else []))
+        return tuple(Method(f"{self.name}/{name}", name) for name in names)
+
+    @property
+    def votes_as_learned(self) -> bool:
+        """Whether votes are weighed by what was learned."""
+        return self.learned is not None and self.votes == LEARNED
+
+    def on(self, problem_set: str) -> ScorerPlan:
+        """The plan for these problems: without what was learned, if it was on these very ones."""
+        if self.learned is None or not self.learned.origin.is_part_of(problem_set):
+            return self
+        return replace(self, learned=None, votes="mean" if self.votes_as_learned else self.votes)
 
     def bounds(self, method: Method) -> Scale | None:
         """Bounds of the scores that a method makes; None where they have none."""
+        if method.aggregation == LEARNED:
+            return None
         if self.scale is not None and method.aggregation in _ON_UNIT_SCALE:
             return Scale(0.0, 1.0)
         return self.scale
@@ -155,11 +184,14 @@ class Pools:
         return {one.name: self._scores(plan, one.aggregation, given) for one in plan.methods()}
 
     def weights(self, plan: ScorerPlan, stored: Mapping[ScoreRef, StepScores]) -> Scores:
-        """Scores that weigh votes, under the scorer's `votes`; at least 0 on a bounded scale."""
+        """What votes weigh under the scorer's `votes`, at least 0.
+
+        Scores without bounds, and learned ones, are logarithms: see `exponential_weights`.
+        """
         given = _Given.of(plan, (plan.votes,), self._values(stored))
         scores = self._scores(plan, plan.votes, given)
-        if plan.scale is None:
-            return scores
+        if plan.scale is None or plan.votes_as_learned:
+            return [list(exponential_weights(pool)) for pool in scores]
         return [[plan.scale.weight(score) for score in pool] for pool in scores]
 
     def _values(self, stored: Mapping[ScoreRef, StepScores]) -> list[Values]:
@@ -175,7 +207,9 @@ class Pools:
         on 1 to 5 a product would reward length.
         """
         rule: Rule = _whole
-        if plan.granularity == "step" and name is not None:
+        if plan.learned is not None and name == LEARNED:
+            rule = partial(_learned, learned=plan.learned)
+        elif plan.granularity == "step" and name is not None:
             # The rule itself: values were checked when they were stored.
             rule = aggregation(name).rule
         every = given.on_unit_scale if name in _ON_UNIT_SCALE else given.values
@@ -197,6 +231,11 @@ class _Given(NamedTuple):
             return cls(values, values)
         unit = plan.scale.unit
         return cls(values, [[unit(value) for value in one] for one in values])
+
+
+def _learned(values: Values, *, learned: Learned) -> float | None:
+    """The fitted score of the steps of the one scorer that it is of."""
+    return learned.score({learned.scorers[0]: values})
 
 
 def _whole(values: Values) -> float | None:

@@ -2,7 +2,8 @@
 
 `aggregation` makes one score of a solution's step scores, `ensemble` combines scorers,
 `best_of` and `votes` tell the expected accuracy of a choice from `k` of a pool's `N`
-solutions for every `k`, from one stored pool and exactly about ties.
+solutions for every `k`, from one stored pool and exactly about ties. `weights` holds learned
+scores over step values and positions, of one scorer or of several together; `fitting` makes them.
 """
 
 from vilbench.selection.aggregation import AGGREGATIONS, Aggregation, aggregation

@@ -1,0 +1,68 @@
+"""What was learned on other problems, as a recipe holds it: written out, or as a file.
+
+The file is what `vilbench weights` writes. It is read with the recipe, so that a run keeps what
+it was analysed by.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationInfo
+
+from vilbench.evaluate.blends import Blend
+from vilbench.selection.weights import Learned
+from vilbench.types import Record
+
+_BLENDS = "blends"
+
+
+class BlendConfig(Record):
+    """A learned score over several scorers of the recipe."""
+
+    name: str = Field(min_length=1)
+    learned: Learned
+
+    def plan(self) -> Blend:
+        """How it enters the analysis.
+
+        Raises:
+            ValueError: It cannot be told from other methods.
+        """
+        return Blend(self.name, self.learned)
+
+
+def _of_scorer(value: object, info: ValidationInfo) -> object:
+    """What a file holds for the scorer at hand; anything but a name of a file as it is."""
+    if not isinstance(value, str):
+        return value
+    name = info.data.get("name")
+    entry = _read(value).get(str(name))
+    if not isinstance(entry, dict) or "learned" not in entry:
+        raise ValueError(f"{value} holds nothing that was learned for '{name}'")
+    return entry["learned"]
+
+
+def _of_blends(value: object) -> object:
+    return _read(value).get(_BLENDS, []) if isinstance(value, str) else value
+
+
+def _read(file: str) -> dict[Any, Any]:
+    try:
+        found = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: is no YAML in UTF-8") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: is not what 'vilbench weights' writes")
+    return found
+
+
+LearnedConfig = Annotated[Learned | None, BeforeValidator(_of_scorer)]
+"""The `learned` of a scorer: written out, or the path of a file, relative to the current folder."""
+
+Blends = Annotated[tuple[BlendConfig, ...], BeforeValidator(_of_blends)]
+"""The `blends` of a recipe: a list, or the path of a file."""
