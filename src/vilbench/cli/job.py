@@ -20,6 +20,8 @@ from vilbench.cli.meter import Bars, Lines, meter
 from vilbench.cli.screen import say
 from vilbench.cli.stopping import halted_by_interrupts
 from vilbench.config import Experiment, Recipe
+from vilbench.config.curating import scorer_fingerprints
+from vilbench.curate import kinship
 from vilbench.diagnostics.diagnosis import diagnose
 from vilbench.embedded import model_folder
 from vilbench.errors import InputError, RunError, RunMismatchError
@@ -86,6 +88,7 @@ def begin(
     try:
         store_input(run, loaded)
         note_command(run, recipe, command)
+        kinship.note(run, [Path(one.source) for one in recipe.problem_sets])
     except BaseException:
         run.close()
         raise
@@ -240,6 +243,9 @@ def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Result
     held, labels = stored(run, plan), remembered(checked)
     results = analyse(run, plan, rejected_rows(run), labels, held)
     diagnosis = Diagnosis(diagnose(run, plan, held, labels))
+    judged = [scorer for scorer in plan.scorers if scorer.name in results.scorers]
+    notices = kinship.warnings(run, judged, scorer_fingerprints(recipe))
+    results = results.model_copy(update={"notices": notices})
     commands = [str(event.data["line"]) for event in run.events() if event.kind == _COMMAND]
     provenance = Provenance(
         command=" && ".join(dict.fromkeys(commands)),
@@ -253,6 +259,8 @@ def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Result
     print_table(results, console, plain=plain)
     for remark in diagnosis.remarks:
         say(f"diagnosis: {remark}")
+    for notice in notices:
+        say(f"warning: {notice}")
     say(f"report: {path}")
     return results
 

@@ -2,30 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
+from vilbench.curate import folder
 from vilbench.curate.records import Curated, GainCard, PairCard
 from vilbench.curate.summary import CONTRASTS, FITS, points, span, strictest
+from vilbench.evaluate.pools import ScorerPlan
+from vilbench.store.run import Run
+
+_CURATED = "curated"
+"""Kind of the event that holds the card of a curated set that a run is over."""
 
 
-def notices(card: Curated, scorers: Mapping[str, str], problem_set: str = "") -> list[str]:
+def note(run: Run, places: Iterable[Path]) -> None:
+    """Keeps the cards of curated sets with the run, which may outlive them.
+
+    Args:
+        run: Open for writing.
+        places: Where its problems come from; what is no curated set is passed over.
+
+    Raises:
+        InputError: A card is damaged.
+    """
+    for place in places:
+        if folder.is_curated(place):
+            data = folder.card_of(place).model_dump(mode="json")
+            if data not in [event.data for event in run.events() if event.kind == _CURATED]:
+                run.event(_CURATED, data)
+
+
+def noted(run: Run) -> list[Curated]:
+    """Cards of the curated sets that a run is over, the last of each name."""
+    cards = (
+        Curated.model_validate(event.data) for event in run.events() if event.kind == _CURATED
+    )
+    return list({card.name: card for card in cards}.values())
+
+
+def warnings(
+    run: Run, scorers: Iterable[ScorerPlan], fingerprints: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What a reader of a run must know of its problems, a few sentences a line.
+
+    Args:
+        run: The run.
+        scorers: Those that are judged.
+        fingerprints: What each is, by its name.
+    """
+    judged = list(scorers)
+    lines: list[str] = []
+    for card in noted(run):
+        known = {one.name: fingerprints.get(one.name, "") for one in judged}
+        lines += notices(card, known)
+        for one in judged:
+            if one.chosen is not None and one.chosen.problem_set in card.problem_sets:
+                lines.append(
+                    f"How {one.name} is used was chosen on {one.chosen.problem_set}, where the "
+                    f"problems of {card.name} come from"
+                )
+    return tuple(lines)
+
+
+def notices(card: Curated, scorers: Mapping[str, str]) -> list[str]:
     """What a reader of a run over a curated set must know, a sentence or two a line.
 
     Args:
         card: Of the set.
         scorers: The scorers of the run: what each is (a fingerprint, or "") by its name. One
             that has the name or the fingerprint of one of the card is taken for it.
-        problem_set: Name of the set in the run, where it is another than the card's.
     """
-    return list(_notices(card, scorers, problem_set or card.name))
+    return list(_notices(card, scorers))
 
 
-def _notices(card: Curated, scorers: Mapping[str, str], name: str) -> Iterator[str]:
+def _notices(card: Curated, scorers: Mapping[str, str]) -> Iterator[str]:
     for pair in card.pairs:
         helped = [one for one, what in scorers.items() if _is_of(pair, one, what)]
         if not helped:
             continue
-        told = f"{' and '.join(helped)} helped to choose the problems of {name}"
+        told = f"{' and '.join(helped)} helped to choose the problems of {card.name}"
         gains = [gain for gain in card.gains if gain.pair == pair.name]
         fit = strictest(gains)
         if fit is None:

@@ -165,6 +165,27 @@ class StageCount(Record):
     completion_tokens: int
 
 
+class Cost(Record):
+    """What one stage (`sample` or a scorer's name) cost per problem.
+
+    Tokens are those of the requests, over the problems that hold something. Seconds are on
+    the wall, over the `n_timed` problems of starts that came to their end; memory is the most
+    of any start. None is "not known". Time and memory differ from one time to the next: they
+    are no part of what a run shows, and two equal runs differ in nothing else.
+    """
+
+    stage: str
+    n_problems: int
+    n_solutions: int
+    prompt_tokens: float
+    completion_tokens: float
+    seconds: float | None = None
+    n_timed: int = 0
+    peak_bytes: int | None = None
+    accelerator_bytes: int | None = None
+    usd: float | None = Field(default=None, description="by the price of the engine's model")
+
+
 class Results(Record):
     """Everything that the table and the report show, derived from a stored run."""
 
@@ -185,7 +206,11 @@ class Results(Record):
     chosen: tuple[Chosen, ...] = ()
     steps: tuple[StepEvidence, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
+    costs: tuple[Cost, ...] = ()
     rejected: tuple[str, ...] = Field(default=(), description="input rows that were set aside")
+    notices: tuple[str, ...] = Field(
+        default=(), description="what a reader must know before the figures"
+    )
     minimal_detectable_delta: float | None = Field(
         description="smallest paired difference from cot that this many problems show with "
         "80 % power at the 5 % level"

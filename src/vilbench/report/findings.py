@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 
 from vilbench.display.method import Group, Method, Rank, method, reading_order
 from vilbench.display.numerals import count, percent, percent_range, points, points_range
-from vilbench.display.text import name
+from vilbench.display.text import name, visible
 from vilbench.evaluate.results import Contrast, Discrimination, Results, Row
 from vilbench.types import Modality
 
@@ -258,6 +258,7 @@ class Findings:
     def _remarks(self) -> Iterable[str]:
         cot, top, oracle = self.row("cot"), self.main or self.best, self.row("oracle")
         majority = self.row("majority")
+        yield from (f"Warning: {visible(one)}" for one in self.results.notices)
         if cot and top and top.delta_vs_cot is not None:
             yield (
                 f"A single solution (cot) is right in {percent(cot.accuracy)} % of cases. The "
