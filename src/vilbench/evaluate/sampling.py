@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vilbench.answers import read, soon
 from vilbench.errors import EngineError, InputError
+from vilbench.evaluate.effort import effort
 from vilbench.evaluate.stages import SAMPLE, note_sampling
 from vilbench.executors import Halt, map_bounded
 from vilbench.progress import Progress, Silence
@@ -131,19 +132,23 @@ async def sample(
     async def draw(problem: Problem) -> list[Solution]:
         return await sampler.draw(problem, stored.get(problem.id, 0))
 
-    async with aclosing(map_bounded(draw, todo, concurrency, halt)) as outcomes:
-        async for outcome in outcomes:
-            problem, value = outcome.item, outcome.value
-            if isinstance(value, EngineError):
-                error = str(value)
-            else:
-                run.put_solutions(key, value)
-                held = stored.get(problem.id, 0) + len(value)
-                lacking = held < sampler.n
-                error = f"the policy gave {held} of {sampler.n} completions" if lacking else ""
-            if error:
-                run.put_failure(
-                    Failure(stage=SAMPLE, key=key, problem_id=problem.id, error=error, attempts=1)
-                )
-            progress.advance(SAMPLE, failed=bool(error))
+    with effort(run, key) as tally:
+        async with aclosing(map_bounded(draw, todo, concurrency, halt)) as outcomes:
+            async for outcome in outcomes:
+                problem, value = outcome.item, outcome.value
+                if isinstance(value, EngineError):
+                    error = str(value)
+                else:
+                    run.put_solutions(key, value)
+                    held = stored.get(problem.id, 0) + len(value)
+                    lacking = held < sampler.n
+                    error = f"the policy gave {held} of {sampler.n} completions" if lacking else ""
+                if error:
+                    run.put_failure(
+                        Failure(
+                            stage=SAMPLE, key=key, problem_id=problem.id, error=error, attempts=1
+                        )
+                    )
+                tally.problems += 1
+                progress.advance(SAMPLE, failed=bool(error))
     progress.end(SAMPLE)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
 from vilbench.errors import EngineError, InputError
+from vilbench.evaluate.effort import Tally, effort
 from vilbench.evaluate.stages import SCORE, note_scoring
-from vilbench.executors import Halt, map_bounded
+from vilbench.executors import Halt, Outcome, map_bounded
 from vilbench.progress import Progress, Silence
 from vilbench.store.records import Failure, ScoreRef
 from vilbench.store.run import Run
@@ -106,7 +107,20 @@ async def score_pools(
         _check(records, pool.solutions)
         return records
 
-    async with aclosing(map_bounded(work, todo, concurrency, halt)) as outcomes:
+    with effort(run, key) as tally:
+        await _store(run, key, stage, map_bounded(work, todo, concurrency, halt), progress, tally)
+    progress.end(stage)
+
+
+async def _store(
+    run: Run,
+    key: str,
+    stage: str,
+    work: AsyncGenerator[Outcome[Pool, list[StepScores]], None],
+    progress: Progress,
+    tally: Tally,
+) -> None:
+    async with aclosing(work) as outcomes:
         async for outcome in outcomes:
             problem_id = outcome.item.problem.id
             if isinstance(outcome.value, EngineError):
@@ -120,8 +134,8 @@ async def score_pools(
                 run.put_failure(
                     Failure(stage=SCORE, key=key, problem_id=problem_id, error=error, attempts=1)
                 )
+            tally.problems += 1
             progress.advance(stage, failed=bool(error))
-    progress.end(stage)
 
 
 def _check(records: Sequence[StepScores], solutions: Sequence[Solution]) -> None:

@@ -89,6 +89,6 @@ def drawing() -> Iterator[None]:
     """
     import matplotlib as mpl
 
-    with mpl.rc_context(dict(_SETTINGS)), warnings.catch_warnings():  # type: ignore[arg-type]
+    with mpl.rc_context(dict(_SETTINGS)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
