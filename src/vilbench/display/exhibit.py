@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vilbench.display import numerals
@@ -11,7 +11,7 @@ from vilbench.display.method import Group, method
 from vilbench.display.picture import Picture, picture
 from vilbench.display.text import name, visible
 from vilbench.evaluate.results import Histogram
-from vilbench.types import Problem, Solution, StepScores, Verdict
+from vilbench.types import Image, Problem, Solution, StepScores, Verdict
 
 COLOURS = 7
 """Number of score colours, from low (0) to high."""
@@ -145,9 +145,19 @@ def chip(scorer: str, value: float | None, histogram: Histogram | None) -> Chip:
 
 
 def display(
-    exhibit: Exhibit, scorers: Sequence[str], histograms: Mapping[str, Histogram]
+    exhibit: Exhibit,
+    scorers: Sequence[str],
+    histograms: Mapping[str, Histogram],
+    pictured: Callable[[Image], Picture] = picture,
 ) -> Display:
-    """The exhibit with scores coloured by their rank among all values of their scorer."""
+    """The exhibit with scores coloured by their rank among all values of their scorer.
+
+    Args:
+        exhibit: What is shown.
+        scorers: All scorers, in the order of the columns.
+        histograms: Values by scorer; where there is none its values have no colour.
+        pictured: How an image is put on the page; into the page itself by default.
+    """
     problem = exhibit.problem
     shown = {s.index for s in exhibit.solutions}
     elsewhere = {m: i for m, i in exhibit.picks.items() if i not in shown}
@@ -163,10 +173,10 @@ def display(
             for letter, text in zip(letters, problem.choices, strict=True)
         ),
         answer=visible(problem.answer, _ANSWER_LIMIT),
-        pictures=tuple(picture(image) for image in problem.images),
+        pictures=tuple(pictured(image) for image in problem.images),
         cards=tuple(_card(exhibit, s, scorers, histograms) for s in exhibit.solutions),
         picked_elsewhere=tuple(
-            f"solution {index} ({'; '.join(_grouped(methods, scorers))})"
+            f"solution {index} ({'; '.join(grouped(methods, scorers))})"
             for index, methods in sorted(_by_index(elsewhere).items())
         ),
     )
@@ -179,7 +189,7 @@ def _by_index(picks: Mapping[str, int]) -> dict[int, list[str]]:
     return found
 
 
-def _grouped(names: Sequence[str], scorers: Sequence[str]) -> tuple[str, ...]:
+def grouped(names: Sequence[str], scorers: Sequence[str]) -> tuple[str, ...]:
     """Methods with one scorer told together: "judge-prm: mean, last-2"."""
     groups: dict[str, list[str]] = {}
     for m in (method(text, scorers) for text in names):
@@ -211,7 +221,7 @@ def _card(
         verdict_text=_VERDICTS[solution.verdict],
         answer="" if solution.answer is None else visible(solution.answer, _ANSWER_LIMIT),
         error=visible(solution.error or "", _NOTE_LIMIT),
-        picked_by=_grouped(picked, scorers),
+        picked_by=grouped(picked, scorers),
         whole=tuple(
             chip(s.scorer, s.values[0] if s.values else None, histograms.get(s.scorer))
             for s in mine

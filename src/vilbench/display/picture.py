@@ -1,4 +1,4 @@
-"""Images for a page that loads nothing: data URLs of types that every browser draws."""
+"""Images for a page: of types that every browser draws, in it or at an address of its own."""
 
 from __future__ import annotations
 
@@ -51,34 +51,61 @@ def sniff(data: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), None)
 
 
-def picture(image: Image) -> Picture:
-    """The image as a data URL, as a model sees it.
+@dataclass(frozen=True)
+class Encoded:
+    """An image as browsers draw it.
 
-    A small upright RGB file of a type that browsers draw goes in as it is; anything else
-    (rotated, animated, CMYK, transparent, large, another format) is encoded anew, at most
-    1024 pixels a side. All are decoded first, under the package's image limits.
+    Attributes:
+        kind: Its type, "PNG", "JPEG", "GIF" or "WEBP".
+        data: Encoded bytes of that type.
+        size: Width and height in its own pixels.
     """
-    try:
-        data = image.read()
-        decoded = decode(data)
-    except ImageError as error:
-        # The message without its place: a page that is passed on names no path.
-        return Picture("", problem=visible(error.message, 200))
+
+    kind: str
+    data: bytes
+    size: tuple[int, int]
+
+
+def encoded(image: Image, most_bytes: int = _MAX_BYTES, most_side: int = _MAX_SIDE) -> Encoded:
+    """The image as a model sees it, of a type that browsers draw.
+
+    A small upright RGB file of such a type stays as it is; anything else (rotated, animated,
+    CMYK, transparent, large, another format) is encoded anew. All are decoded first, under the
+    package's image limits.
+
+    Raises:
+        ImageError: It is missing, has changed, is damaged or beyond the limits.
+    """
+    data = image.read()
+    decoded = decode(data)
     kind = sniff(data)
     shown = decoded.image
-    if kind is None or decoded.notes or len(data) > _MAX_BYTES or max(shown.size) > _MAX_SIDE:
-        shown.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    if kind is None or decoded.notes or len(data) > most_bytes or max(shown.size) > most_side:
+        shown.thumbnail((most_side, most_side))
         kind = "PNG" if max(shown.size) <= _LOSSLESS_SIDE else "JPEG"
         buffer = io.BytesIO()
         shown.save(buffer, kind)
         data = buffer.getvalue()
-    width, height = shown.size
+    return Encoded(kind, data, shown.size)
+
+
+def placed(url: str, size: tuple[int, int]) -> Picture:
+    """An image at an address, with the place that the page keeps for it."""
+    width, height = size
     side = max(width, height)
     whole = max(1, _SHOWN_SIDE // side) if side <= _PIXEL_ART_SIDE else 1
     factor = whole * min(1.0, _MAX_SHOWN_SIDE / side)
     return Picture(
-        f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode('ascii')}",
-        max(1, round(width * factor)),
-        max(1, round(height * factor)),
-        whole > 1,
+        url, max(1, round(width * factor)), max(1, round(height * factor)), enlarged=whole > 1
     )
+
+
+def picture(image: Image) -> Picture:
+    """The image as a data URL, at most 1024 pixels a side."""
+    try:
+        one = encoded(image)
+    except ImageError as error:
+        # The message without its place: a page that is passed on names no path.
+        return Picture("", problem=visible(error.message, 200))
+    text = base64.b64encode(one.data).decode("ascii")
+    return placed(f"data:image/{one.kind.lower()};base64,{text}", one.size)
