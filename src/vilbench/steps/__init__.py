@@ -17,6 +17,17 @@ Text before the first marker belongs to the first step; a bare heading there ("#
 """
 
 from vilbench.steps.format import FORMATS, FormatName, StepFormat, extended, question_parts
+from vilbench.steps.segments import SEGMENTATIONS, Segmentation
 from vilbench.steps.splitting import Strategy, split
 
-__all__ = ["FORMATS", "FormatName", "StepFormat", "Strategy", "extended", "question_parts", "split"]
+__all__ = [
+    "FORMATS",
+    "SEGMENTATIONS",
+    "FormatName",
+    "Segmentation",
+    "StepFormat",
+    "Strategy",
+    "extended",
+    "question_parts",
+    "split",
+]

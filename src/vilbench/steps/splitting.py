@@ -55,6 +55,13 @@ def split(text: str, strategy: Strategy, max_steps: int | None = None) -> tuple[
     return _evenly(spans, max_steps)
 
 
+def answer_line(text: str) -> int | None:
+    """Where the trailing answer line of a step begins; None where it has none, or nothing else."""
+    start = text.rstrip().rfind("\n") + 1
+    line = text[start : start + 200].lstrip(_DECORATION)
+    return start if start and _ANSWER.match(line) else None
+
+
 def _trimmed(text: str, starts: Sequence[int]) -> tuple[Span, ...]:
     """The pieces from each start to the next, without surrounding and blank ones."""
     spans = []
