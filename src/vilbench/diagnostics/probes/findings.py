@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from vilbench.diagnostics.probes.cases import Case, Deck, draw_cases
 from vilbench.diagnostics.probes.measures import Bounds, Change, Reading
@@ -83,12 +84,7 @@ class _Reader:
     def findings(self, variant: Variant) -> Iterator[ProbeFinding]:
         """All figures of a variant."""
         begun = self._begun
-        after = self._scores(self._run.scores(variant_key(begun.score_key, variant, begun.draw)))
-        changes = [
-            change
-            for case in self._cases
-            if (change := self._change(case, variant, after)) is not None
-        ]
+        changes = self._changes(variant)
         concerned = sum(variant.concerned(case, self._deck) for case in self._cases)
         skipped = concerned - sum(sum(one.touched) for one in changes)
         yield from self._told(variant, changes, "all", skipped)
@@ -101,10 +97,21 @@ class _Reader:
                 left = of - sum(sum(one.touched) for one in some)
                 yield from self._told(variant, some, modality, left)
 
+    def _changes(self, variant: Variant) -> list[Change]:
+        begun = self._begun
+        after = self._scores(self._run.scores(variant_key(begun.score_key, variant, begun.draw)))
+        found = (self._change(case, variant, after) for case in self._cases)
+        return [one for one in found if one is not None]
+
+    @cached_property
+    def _control(self) -> list[Change]:
+        control = self._begun.probe.control
+        return [] if control is None else self._changes(control)
+
     def _told(
         self, variant: Variant, changes: Sequence[Change], modality: str, skipped: int
     ) -> Iterator[ProbeFinding]:
-        for reading in self._begun.probe.measure(changes, self._bounds):
+        for reading in self._begun.probe.measure(changes, self._bounds, self._control):
             yield self._finding(variant, reading, modality, skipped)
 
     def _finding(
@@ -135,6 +142,7 @@ class _Reader:
             problem=case.problem,
             correct=case.correct,
             texts=[one.text for one in case.solutions],
+            answers=[one.answer for one in case.solutions],
             before=before,
             after=[
                 after.get(ref) if is_mine else was

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vilbench.diagnostics.probes import boundaries, calls, pictures, rewording
-from vilbench.diagnostics.probes.attacks import ATTACKS
+from vilbench.diagnostics.probes.attacks import ATTACKS, CONTROL
 from vilbench.diagnostics.probes.measures import (
     Bounds,
     Change,
@@ -19,7 +19,8 @@ from vilbench.diagnostics.probes.measures import (
 from vilbench.diagnostics.probes.variants import Variant
 from vilbench.types import Granularity
 
-Measure = Callable[[Sequence[Change], Bounds], Iterator[Reading]]
+Measure = Callable[[Sequence[Change], Bounds, Sequence[Change]], Iterator[Reading]]
+"""Figures of a variant's changes, on a scale, beside those of the probe's control."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Probe:
         told: What it asks, in a line.
         variants: What is scored; those of another probe are shared with it.
         measure: What is measured of each variant.
+        control: A variant that the others are held against candidate by candidate.
         against: The variant that takes the place of the stored scores.
         by_modality: Measure each modality by itself, too.
         steps_only: It says nothing about scorers of whole solutions.
@@ -40,6 +42,7 @@ class Probe:
     told: str
     variants: tuple[Variant, ...]
     measure: Measure
+    control: Variant | None = None
     against: Variant | None = None
     by_modality: bool = False
     steps_only: bool = False
@@ -54,11 +57,15 @@ class Probe:
         return self.variants if self.against is None else (self.against, *self.variants)
 
 
-def _consistent(changes: Sequence[Change], bounds: Bounds) -> Iterator[Reading]:
+def _consistent(
+    changes: Sequence[Change], bounds: Bounds, control: Sequence[Change]
+) -> Iterator[Reading]:
     return consistency(changes)
 
 
-def _reliant(changes: Sequence[Change], bounds: Bounds) -> Iterator[Reading]:
+def _reliant(
+    changes: Sequence[Change], bounds: Bounds, control: Sequence[Change]
+) -> Iterator[Reading]:
     return reliance(changes)
 
 
@@ -109,8 +116,9 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
             Probe(
                 "attack",
                 "do texts that deserve nothing get a good score?",
-                ATTACKS,
+                (*ATTACKS, CONTROL),
                 attack,
+                control=CONTROL,
             ),
         )
     }

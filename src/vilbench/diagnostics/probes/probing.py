@@ -113,11 +113,14 @@ async def probe(
             if halt is not None and halt.asked:
                 return
             of = variant_key(key, variant, deck.draw)
+            pools = list(_pools(run, of, variant, cases, deck))
+            if not pools:
+                continue
             await score_pools(
                 run,
                 scorer,
                 of,
-                list(_pools(run, of, variant, cases, deck)),
+                pools,
                 stage=f"{scorer.name} {variant.probe}/{variant.name}",
                 concurrency=concurrency,
                 progress=progress,

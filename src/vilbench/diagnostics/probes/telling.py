@@ -10,10 +10,15 @@ from vilbench.diagnostics.probes.records import ProbeFinding
 _MAIN = {
     "rescoring": ("mean-difference", "largest-difference", "picks-changed"),
     "order": ("mean-difference", "largest-difference", "picks-changed"),
-    "paraphrase": ("mean-difference", "difference-over-spread", "picks-changed"),
-    "boundaries": ("mean-difference", "difference-over-spread", "picks-changed", "accuracy-change"),
+    "paraphrase": ("mean-difference", "difference-over-spread", "answers-changed"),
+    "boundaries": (
+        "mean-difference",
+        "difference-over-spread",
+        "answers-changed",
+        "accuracy-change",
+    ),
     "image": ("gain-untouched", "gain", "gain-lost", "within-lost"),
-    "attack": ("raised", "passed-untouched", "passed", "beats-best"),
+    "attack": ("raised", "raised-over-control", "beats-best", "beats-best-over-control"),
 }
 _SHOWN = 2
 """Decimals of a figure on the scorer's own scale; shares are told as percentages."""
