@@ -10,6 +10,7 @@ from vilbench.search import (
     Answer,
     Continuation,
     Draw,
+    Guided,
     Judge,
     Judged,
     Omega,
@@ -21,7 +22,7 @@ from vilbench.search import (
     begin,
 )
 
-Settings = RestMcts | Rollouts | Omega
+Settings = RestMcts | Rollouts | Omega | Guided
 Answers = Callable[[Request], Answer]
 
 

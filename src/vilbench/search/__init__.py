@@ -11,6 +11,7 @@ search that is sent the same answers grows the same tree.
 
 from vilbench.search.again import Again
 from vilbench.search.faults import FaultModel, fault_targets
+from vilbench.search.guided import Found, Guided, found
 from vilbench.search.omega import Omega
 from vilbench.search.requests import (
     POLICY_FAILED,
@@ -26,7 +27,7 @@ from vilbench.search.requests import (
 )
 from vilbench.search.rest import RestMcts
 from vilbench.search.rollouts import Rollouts
-from vilbench.search.rules import Settings, begin
+from vilbench.search.rules import AnySettings, Settings, begin
 from vilbench.search.targets import (
     TARGETS,
     Targets,
@@ -51,9 +52,12 @@ __all__ = [
     "TARGETS",
     "Again",
     "Answer",
+    "AnySettings",
     "Continuation",
     "Draw",
     "FaultModel",
+    "Found",
+    "Guided",
     "Judge",
     "Judged",
     "Node",
@@ -73,6 +77,7 @@ __all__ = [
     "begin",
     "expand",
     "fault_targets",
+    "found",
     "judge_targets",
     "normalized",
     "omega_targets",

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vilbench.search import again, omega, rest, rollouts
+from vilbench.search import again, guided, omega, rest, rollouts
 from vilbench.search.again import Again
+from vilbench.search.guided import Guided
 from vilbench.search.omega import Omega
 from vilbench.search.requests import Search
 from vilbench.search.rest import RestMcts
@@ -15,10 +16,13 @@ from vilbench.search.rollouts import Rollouts
 from vilbench.search.tree import Tree
 
 Settings = Annotated[RestMcts | Rollouts | Omega | Again, Field(discriminator="rule")]
-"""Settings of a search; `rule` tells which."""
+"""Settings of a search for the values of steps; `rule` tells which."""
+
+AnySettings = RestMcts | Rollouts | Omega | Again | Guided
+"""Of those too that look for a solution."""
 
 
-def begin(tree: Tree, settings: RestMcts | Rollouts | Omega | Again) -> Search:
+def begin(tree: Tree, settings: AnySettings) -> Search:
     """The search that grows an empty tree of the same rule.
 
     Raises:
@@ -30,6 +34,8 @@ def begin(tree: Tree, settings: RestMcts | Rollouts | Omega | Again) -> Search:
         return rest.search(tree, settings)
     if isinstance(settings, Rollouts):
         return rollouts.search(tree, settings)
+    if isinstance(settings, Guided):
+        return guided.search(tree, settings)
     if isinstance(settings, Again):
         return again.search(tree, settings)
     return omega.search(tree, settings)

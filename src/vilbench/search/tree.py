@@ -16,7 +16,7 @@ from pydantic import Field
 from vilbench.search.requests import Continuation
 from vilbench.types import Record
 
-Rule = Literal["rest-mcts", "rollouts", "omega", "again"]
+Rule = Literal["rest-mcts", "rollouts", "omega", "again", "guided"]
 
 
 class NodeRecord(Record):
@@ -31,7 +31,8 @@ class NodeRecord(Record):
         correct: Of a finished leaf, whether its final answer is right; else None.
         judged: The evaluator's value of the prefix up to here.
         visits: N of the search: of ReST-MCTS* the visits carried up, of OmegaPRM the wrong
-            continuations that were chosen here, of plain Monte Carlo the continuations.
+            continuations that were chosen here, of plain Monte Carlo the continuations, of a
+            guided search how often it was kept.
         value: V of the search; None where it never had one.
         rollouts: Complete continuations of this prefix that its estimate counts.
         right: How many of them end in the right answer.
