@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,9 @@ def serve(
             f"{host} can be reached from elsewhere: give --token, or stay on 127.0.0.1",
             field="--host",
         )
-    app = application(folder, planned, token=token, names=served_names(host, names))
+    app = application(
+        folder, planned, token=token, names=served_names(host, names), cache=cache_folder()
+    )
     with _bound(host, port) as listener:
         at = listener.getsockname()
         shown = f"[{at[0]}]" if ":" in at[0] else at[0]
@@ -74,6 +77,12 @@ def serve(
             timeout_keep_alive=10,
         )
         uvicorn.Server(settings).run(sockets=[listener])
+
+
+def cache_folder() -> Path:
+    """Where indexes of runs are kept between starts."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given else Path.home() / ".cache") / "vilbench" / "view"
 
 
 def is_loopback(host: str) -> bool:

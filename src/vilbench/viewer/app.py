@@ -8,10 +8,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from vilbench.errors import VilbenchError
-from vilbench.viewer import assets, forest, login, runs
+from vilbench.viewer import assets, forest, login, papers, pictures, problem, problems, runs
 from vilbench.viewer.guard import LOOPBACK, Access, Guard
 from vilbench.viewer.library import Library
-from vilbench.viewer.shell import Planner, refused, unreadable
+from vilbench.viewer.shelf import Planner, Shelf
+from vilbench.viewer.shell import refused, unreadable
 from vilbench.viewer.standing import Paces
 
 
@@ -21,6 +22,7 @@ def application(
     *,
     token: str | None = None,
     names: frozenset[str] = LOOPBACK,
+    cache: Path | None = None,
 ) -> Guard:
     """The viewer as an ASGI app, the guard outermost: what fails inside leaves through it too.
 
@@ -29,13 +31,23 @@ def application(
         planner: Who tells how a run is analysed.
         token: What readers must show; None lets everybody in who reaches the address.
         names: Names that requests may be addressed to.
+        cache: Where indexes of runs are kept; None keeps them as long as the process lives.
 
     Raises:
         InputError: There is no such folder.
     """
     access = Access(names, token)
     app = Starlette(
-        routes=[*assets.routes(), *login.routes(), *runs.routes(), *forest.routes()],
+        routes=[
+            *assets.routes(),
+            *login.routes(),
+            *runs.routes(),
+            *problems.routes(),
+            *problem.routes(),
+            *pictures.routes(),
+            *papers.routes(),
+            *forest.routes(),
+        ],
         exception_handlers={
             HTTPException: refused,
             VilbenchError: unreadable,
@@ -47,4 +59,5 @@ def application(
     app.state.access = access
     app.state.forests = forest.Forests()
     app.state.paces = Paces()
+    app.state.shelf = Shelf(planner, cache)
     return Guard(app, access)

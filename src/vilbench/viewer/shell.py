@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
-from typing import Protocol
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,14 +20,7 @@ from vilbench.evaluate.analysis import Plan
 from vilbench.store.run import Run
 from vilbench.viewer.guard import Access
 from vilbench.viewer.library import Entry, Library
-
-
-class Planner(Protocol):
-    """Who knows how a run is analysed: recipes are above this room."""
-
-    def __call__(self, run: Run) -> Plan | None:
-        """The plan of the run's recipe; None for a run that is no Best-of-N run."""
-        ...
+from vilbench.viewer.shelf import Planner, Shelf
 
 
 def library(request: Request) -> Library:
@@ -47,6 +39,13 @@ def entry(request: Request) -> Entry:
     found = library(request).find(request.path_params["run"])
     if found is None:
         raise HTTPException(404, "There is no such run.")
+    return found
+
+
+def shelf(request: Request) -> Shelf:
+    """The indexes of the runs."""
+    found = request.app.state.shelf
+    assert isinstance(found, Shelf)  # noqa: S101 - narrows what Starlette keeps as Any
     return found
 
 
