@@ -18,6 +18,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vilbench.store import database
 from vilbench.store.folder import LOCK, RESULTS
 from vilbench.store.run import Run
 
@@ -25,6 +26,7 @@ _BORN: Final = secrets.token_hex(4)
 """A viewer that was started anew may render the same state in another way."""
 
 _TABLES: Final = ("problems", "solutions", "scores", "failures", "events", "trees", "calls")
+_FILES: Final = (database.FILE, f"{database.FILE}-wal", RESULTS)
 
 
 def running(folder: Path) -> bool:
@@ -62,16 +64,21 @@ def mark(run: Run, *more: object) -> str:
         more: What else the page depends on.
     """
     tables = [name for name in _TABLES if run.has_table(name)]
-    parts = [f"coalesce((SELECT max(rowid) FROM {name}), 0)" for name in tables]  # noqa: S608
-    parts.append("(SELECT count(*) FROM failures)")
-    # A tree takes the place of its calls: their number falls without a higher row.
-    parts += ["(SELECT count(*) FROM calls)"] if "calls" in tables else []
-    rows: Sequence[Sequence[Any]] = run.rows(f"SELECT {', '.join(parts)}")
-    written = 0
-    with suppress(OSError):
-        written = (run.folder / RESULTS).stat().st_mtime_ns
-    said = (_BORN, str(run.folder), tuple(rows[0]), written, running(run.folder), more)
+    newest = ", ".join(f"(SELECT max(rowid) FROM {name})" for name in tables)  # noqa: S608
+    rows: Sequence[Sequence[Any]] = run.rows(f"SELECT {newest}")
+    # A row that takes the place of the newest one has its number: the files tell of it.
+    files = [_state(run.folder / name) for name in _FILES]
+    said = (_BORN, str(run.folder), tuple(rows[0]), files, running(run.folder), more)
     return f'"{hashlib.sha256(repr(said).encode("utf-8", "replace")).hexdigest()[:24]}"'
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Size and time of a file; None for an empty log, which a reader makes, as for none."""
+    with suppress(OSError):
+        found = file.stat()
+        if found.st_size:
+            return found.st_size, found.st_mtime_ns
+    return None
 
 
 def seen(request: Request, state: str) -> Response | None:

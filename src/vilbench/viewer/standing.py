@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,7 +191,7 @@ def standing(run: Run, plan: Plan | None, paces: Paces) -> Standing:
         stages=tuple(_stages(run, plan, paces)),
         happened=last[0].kind if last else "",
         at=_moment(last[0].at) if last else "",
-        written=_written(run),
+        written=written(run.folder),
         growing=_number(run, "SELECT count(DISTINCT problem_id) FROM calls")
         if run.has_table("calls")
         else 0,
@@ -255,13 +256,17 @@ def _number(run: Run, query: str, *values: str) -> int:
     return int(rows[0][0] or 0)
 
 
-def _written(run: Run) -> str:
+def written(folder: Path) -> str:
+    """When a run was written last, in UTC; "" where that cannot be told.
+
+    A reader makes the log where there is none: an empty one says nothing.
+    """
     times = []
     for name in (database.FILE, f"{database.FILE}-wal"):
-        try:
-            times.append((run.folder / name).stat().st_mtime)
-        except OSError:
-            continue
+        with suppress(OSError):
+            found = (folder / name).stat()
+            if found.st_size:
+                times.append(found.st_mtime)
     if not times:
         return ""
     return datetime.fromtimestamp(max(times), UTC).strftime("%Y-%m-%d %H:%M:%S")
