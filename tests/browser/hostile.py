@@ -112,34 +112,38 @@ scorers:
   - {kind: judge, name: judge-orm, granularity: solution, prompt: brief,
      engine: {kind: local, model: "embedded:small"}}
 main: prm
+max_failures: 1
 """
 
 
-def hostile_run(folder: Path, *, trees_too: bool = True) -> Run:
+def hostile_run(folder: Path, problems: int = 1_000) -> Run:
     """A run with a payload in every text that it can hold; open for writing.
 
     A problem for every short payload, which is its id, source and category. The longer texts
     of problem and solutions hold several of all payloads, so that all occur in each.
+
+    Args:
+        folder: Where.
+        problems: Most problems.
     """
     recipe = config.parse_text(RECIPE, "recipe")
     manifest = Manifest.of(SHORT[0], recipe.identity(), seed=3, problem_set="puzzles:dev")
     run = Run.open(folder, manifest, fresh=True)
-    problems = [_problem(place) for place in range(len(SHORT))]
-    run.add_problems(problems)
+    shown = [_problem(place) for place in range(min(problems, len(SHORT)))]
+    run.add_problems(shown)
     noted = {"line": f"vilbench run {PAYLOADS[0]}", "recipe": recipe.model_dump(mode="json")}
     run.event("command", noted)
     note_sampling(run, "drawn", 4, SHORT[10])
     for scorer in ("prm", "judge-orm", SHORT[11]):
         note_scoring(run, scorer, f"by {scorer}", "drawn")
-    for place, problem in enumerate(problems):
+    for place, problem in enumerate(shown):
         run.put_solutions("drawn", [_solution(problem, place, index) for index in range(4)])
         run.put_scores("by prm", [_scores(problem, place, index, "prm") for index in range(4)])
         whole = [_scores(problem, place, index, "judge-orm") for index in range(4)]
         run.put_scores("by judge-orm", whole)
-        if trees_too:
-            trees.put(run, "grown", (), [trees.Grown(_tree(problem, place), Spent())])
+        trees.put(run, "grown", (), [trees.Grown(_tree(problem, place), Spent())])
     failure = Failure(
-        stage="score", key="by prm", problem_id=SHORT[12], error=PAYLOADS[1], attempts=1
+        stage="score", key="by prm", problem_id=SHORT[1], error=PAYLOADS[1], attempts=1
     )
     run.put_failure(failure)
     run.event("input set aside", {"rows": [f"row 1: {one}" for one in PAYLOADS[:20]]})
