@@ -24,7 +24,7 @@ from rich.table import Table
 from vilbench.config import parse
 from vilbench.config.building import Built, build_scorers
 from vilbench.config.recipe import JudgeConfig, PrmScorerConfig, Recipe
-from vilbench.evaluate.analysis import Plan, Stored, stored
+from vilbench.evaluate.analysis import Plan, stored
 from vilbench.evaluate.labels import checked
 from vilbench.evaluate.pools import Pools, Scale, ScorerPlan
 from vilbench.evaluate.scoring import Pool, score_key, score_pools
@@ -56,9 +56,7 @@ def segmented(
 
     def cut(solution: Solution) -> Solution:
         record = first.get(ScoreRef(solution.problem_id, solution.index))
-        values = None if record is None else [scale.unit(value) for value in record.values]
-        if way.by_values and values is None:
-            values = []
+        values = [scale.unit(value) for value in record.values] if record else None
         return solution.model_copy(update={"steps": way.spans(solution.text, values)})
 
     return Pools(pools.problems, tuple(tuple(map(cut, pool)) for pool in pools.solutions))
@@ -162,9 +160,8 @@ def interaction(columns: Sequence[Column], name: str) -> Table:
         cells = []
         for aggregation in AGGREGATIONS:
             gap = one.accuracies()[aggregation] - base[aggregation]
-            drawn = (counts @ (gap * visual)) / (counts @ visual) - (counts @ (gap * text)) / (
-                counts @ text
-            )
+            held = [np.maximum(counts @ kind, 1.0) for kind in (visual, text)]
+            drawn = (counts @ (gap * visual)) / held[0] - (counts @ (gap * text)) / held[1]
             low, high = np.quantile(drawn, (0.025, 0.975))
             cells.append(_signed(gap[visual].mean() - gap[text].mean(), low, high))
         table.add_row(one.way, *cells)
@@ -204,10 +201,10 @@ def _signed(value: float, low: float, high: float) -> str:
 
 
 class Source(NamedTuple):
-    """What a stored run lends: its recipe, its pools and the values of its scorers."""
+    """What a stored run lends: its recipe and its pools."""
 
     recipe: Recipe
-    held: Stored
+    pools: Pools
     key: str
 
 
@@ -216,8 +213,8 @@ def read(folder: Path) -> Source:
     with Run.read(folder) as run:
         recipes = [event.data["recipe"] for event in run.events() if event.kind == "command"]
         recipe = parse(recipes[-1], str(folder))
-        plans = tuple(one.plan() for one in recipe.scorers)
-        return Source(recipe, stored(run, Plan(recipe.sample.n, plans)), run.manifest.fingerprint)
+        held = stored(run, Plan(recipe.sample.n, ()))
+        return Source(recipe, held.pools, run.manifest.fingerprint)
 
 
 def some(pools: Pools, count: int) -> Pools:
@@ -226,24 +223,30 @@ def some(pools: Pools, count: int) -> Pools:
 
 
 async def columns_of(
-    run: Run, source: Source, config: JudgeConfig | PrmScorerConfig, count: int, first: str
+    run: Run,
+    source: Source,
+    config: JudgeConfig | PrmScorerConfig,
+    count: int,
+    first: Column | None,
 ) -> list[Column]:
-    """Every segmentation scored."""
+    """Every segmentation scored; where there is no `first` scoring, its own of `marker` is it."""
     built: Built = build_scorers([config], source.recipe.sample.n)
     (scorer,) = built.scorers
-    pools = some(source.held.pools, count)
+    pools = some(source.pools, count)
     plan = ScorerPlan(config.name, "step", config.plan().scale, AGGREGATIONS, "mean")
-    scales = {one.name: one.scale for one in source.held.scorers}
-    scale = scales[first] or Scale(0, 1)
     columns: list[Column] = []
     base: Cut | None = None
     try:
         for way in SEGMENTATIONS.values():
             if way.name == "blank-line":
                 continue
-            cut = segmented(pools, way, source.held.values[first], scale)
-            key = hashlib.sha256(f"{source.key}/{first if way.by_values else ''}".encode())
-            found = await scored(run, scorer, base, cut, way, key.hexdigest())
+            told = first or (columns[0] if columns else None)
+            values = told.cut.values if told else {}
+            scale = (told.plan.scale if told else None) or Scale(0, 1)
+            cut = segmented(pools, way, values, scale)
+            by = told.plan.name if told and way.by_values else ""
+            key = hashlib.sha256(f"{source.key}/{by}".encode()).hexdigest()
+            found = await scored(run, scorer, base, cut, way, key)
             base = base or found
             columns.append(Column(way.name, found, plan))
             Console(stderr=True).print(f"{config.name}: {way.name}")
@@ -260,21 +263,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--problems", type=int, default=270, help="for the reward model")
     parser.add_argument("--judged", type=int, default=120, help="for the judge")
-    parser.add_argument("--scorer", action="append", help="prm and judge-prm by default")
-    parser.add_argument("--first", default="prm", help="whose values merge steps")
+    parser.add_argument(
+        "--scorer",
+        action="append",
+        help="of the recipe, prm and judge-prm by default; the values of the first one merge steps",
+    )
     given = parser.parse_args()
     source = read(given.run)
     console = Console(width=200)
     manifest = Manifest.of("segments", {}, seed=0, problem_set="segments")
     with Run.open(given.out, manifest) as run:
-        run.add_problems(some(source.held.pools, max(given.problems, given.judged)).problems)
+        run.add_problems(some(source.pools, max(given.problems, given.judged)).problems)
+        first: Column | None = None
         for name in given.scorer or ("prm", "judge-prm"):
             config = next(one for one in source.recipe.scorers if one.name == name)
             if not isinstance(config, JudgeConfig | PrmScorerConfig):
                 raise SystemExit(f"'{name}' is no judge and no reward model")
             judged = isinstance(config, JudgeConfig)
             count = given.judged if judged else given.problems
-            columns = asyncio.run(columns_of(run, source, config, count, given.first))
+            columns = asyncio.run(columns_of(run, source, config, count, first))
+            first = first or columns[0]
             for table in selection(columns, name):
                 console.print(table)
             console.print(interaction(columns, name))

@@ -42,10 +42,9 @@ def test_the_answer_line_becomes_a_step() -> None:
 
 
 def test_short_steps_are_joined_and_the_rest_joins_the_last() -> None:
-    # The third and the fourth step hold 56 characters together.
-    assert cut("merged-length", TEXT) == [TEXT]
-    longer = f"{TEXT} or so"
-    assert cut("merged-length", longer) == [f"{ONE}\n{TWO}", f"{THREE}\n{FOUR} or so"]
+    assert cut("merged-length", TEXT) == [f"{ONE}\n{TWO}", f"{THREE}\n{FOUR}"]
+    # The last step alone is too short and has none after it.
+    assert cut("merged-length", f"{ONE}\n{TWO}\n{THREE}") == [f"{ONE}\n{TWO}\n{THREE}"]
     assert cut("merged-length", "Step 1: a.\nStep 2: b.") == ["Step 1: a.\nStep 2: b."]
     long = "word " * 20
     assert len(cut("merged-length", f"Step 1: {long}\nStep 2: {long}\nStep 3: b.")) == 2

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from vilbench.steps.splitting import answer_line, split
 from vilbench.types import Span
 
-LENGTH = 60
+LENGTH = 40
 """Characters that a merged step holds at least."""
 
 CHANGE = 0.1
