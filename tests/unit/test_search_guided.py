@@ -107,7 +107,7 @@ def test_two_groups_behind_one_prefix_draw_different_numbers() -> None:
 
 
 def test_whole_solutions_are_valued_at_once() -> None:
-    said = {
+    said: dict[tuple[str, ...], list[Continuation]] = {
         (): [
             Continuation(("A", "A1"), True, False),
             Continuation(("A", "A2"), True, True),

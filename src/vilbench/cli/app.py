@@ -24,6 +24,7 @@ from vilbench.cli.screen import (
     stoppable,
     told,
 )
+from vilbench.cli.search import search
 from vilbench.cli.stepbench import stepbench
 from vilbench.cli.train import train
 from vilbench.cli.view import view
@@ -46,6 +47,7 @@ app.command(epilog=listed("train"))(train)
 app.command(epilog=listed("collect"))(collect)
 app.command(epilog=listed("curate"))(curate)
 app.command()(diagnose)
+app.command(epilog=listed("search"))(search)
 app.command()(export)
 app.command()(view)
 app.command(epilog=listed("loop"))(loop)

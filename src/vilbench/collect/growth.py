@@ -20,14 +20,11 @@ from vilbench.collect.policy import Grader, Policy
 from vilbench.errors import EngineError
 from vilbench.search import (
     POLICY_FAILED,
-    Again,
     Answer,
+    AnySettings,
     Draw,
     Judge,
-    Omega,
     Request,
-    RestMcts,
-    Rollouts,
     Round,
     Tree,
     begin,
@@ -52,7 +49,7 @@ class Method:
         prices: For the limit of money.
     """
 
-    search: RestMcts | Rollouts | Omega | Again
+    search: AnySettings
     policy: Policy
     evaluator: Evaluator = field(default_factory=Evaluator)
     budget: Budget = field(default_factory=Budget)

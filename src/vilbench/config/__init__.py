@@ -22,6 +22,7 @@ from vilbench.config.problems import ProblemsConfig
 from vilbench.config.reading import (
     load,
     load_collecting,
+    load_searching,
     load_training,
     parse,
     parse_collecting,
@@ -36,6 +37,7 @@ from vilbench.config.recipe import (
     SampleConfig,
     ScorerConfig,
 )
+from vilbench.config.searching import SearchRecipe
 from vilbench.config.stepbench import StepbenchRecipe, load_stepbench, parse_stepbench
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "Recipe",
     "SampleConfig",
     "ScorerConfig",
+    "SearchRecipe",
     "StepbenchRecipe",
     "build",
     "build_method",
@@ -62,6 +65,7 @@ __all__ = [
     "load_collecting",
     "load_loop",
     "load_problems",
+    "load_searching",
     "load_stepbench",
     "load_training",
     "parse",

@@ -34,7 +34,7 @@ from vilbench.evaluate.sampling import Sampler
 from vilbench.evaluate.stages import SAMPLE, SCORE
 from vilbench.problems.sets import ProblemSet, together
 from vilbench.scorers.judge import PROMPTS
-from vilbench.search import Again, Omega, RestMcts, Rollouts, TreeRecord
+from vilbench.search import Again, AnySettings, TreeRecord
 from vilbench.steps import FORMATS
 from vilbench.store import trees
 from vilbench.store.run import Run
@@ -187,7 +187,7 @@ def method_of(
     recipe: CollectRecipe,
     generator: Generator,
     scorer: StepScorer | None,
-    search: RestMcts | Rollouts | Omega | Again,
+    search: AnySettings,
 ) -> Method:
     """How the recipe grows trees, by models that are there."""
     config = recipe.policy
@@ -213,9 +213,7 @@ def method_of(
     )
 
 
-def bound(
-    search: RestMcts | Rollouts | Omega | Again,
-) -> RestMcts | Rollouts | Omega | Again:
+def bound(search: AnySettings) -> AnySettings:
     """A search with the trees at hand that it continues, where it does.
 
     Raises:

@@ -35,7 +35,7 @@ from vilbench.problems import prepared, subset
 from vilbench.problems.adapters import SOURCES, source
 from vilbench.problems.public import part_of
 from vilbench.scorers.prm import PrmScorer
-from vilbench.search import Again, Omega, RestMcts, Rollouts
+from vilbench.search import Again, AnySettings, Rollouts
 from vilbench.steps import FORMATS
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
@@ -319,7 +319,7 @@ async def _collection(recipe: CollectRecipe, figures: _Figures) -> list[Line]:
     return lines
 
 
-def _searched(recipe: CollectRecipe, figures: _Figures) -> RestMcts | Rollouts | Omega | Again:
+def _searched(recipe: CollectRecipe, figures: _Figures) -> AnySettings:
     """The search; rollouts in place of one that continues trees which are not there."""
     try:
         return bound(recipe.search)

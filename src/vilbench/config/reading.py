@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.places import refusal
 from vilbench.config.recipe import Recipe
+from vilbench.config.searching import SearchRecipe
 from vilbench.errors import RecipeError
 from vilbench.recipes import SUFFIXES, shipped
 from vilbench.training.recipe import TrainRecipe
@@ -20,6 +21,7 @@ from vilbench.training.recipe import TrainRecipe
 _OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "run": "sample",
+        "search": "scorer",
         "collect": "policy",
         "loop": "collect",
         "train": "model",
@@ -71,6 +73,17 @@ def load_collecting(recipe: str) -> CollectRecipe:
     document = read_yaml(*source)
     check_command("collect", document, source.file)
     return parse_collecting(document.data, source.file, document.node)
+
+
+def load_searching(recipe: str) -> SearchRecipe:
+    """A recipe of a guided search, found and refused as by `load`."""
+    source = find(recipe, "search")
+    document = read_yaml(*source)
+    check_command("search", document, source.file)
+    try:
+        return SearchRecipe.model_validate(document.data)
+    except ValidationError as error:
+        raise refusal(error, source.file, document.node) from error
 
 
 def find(recipe: str, command: str = "run") -> Source:

@@ -11,6 +11,7 @@ SUFFIXES: Final = (".yaml", ".yml")
 _COMMANDS: Final = (
     *(("run", "", ""), ("run", "paper", "paper/")),
     *(("collect", "collect", ""), ("train", "training", ""), ("loop", "loop", "")),
+    ("search", "search", ""),
     ("stepbench", "stepbench", ""),
     ("curate", "curate", ""),
 )

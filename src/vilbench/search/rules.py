@@ -15,11 +15,9 @@ from vilbench.search.rest import RestMcts
 from vilbench.search.rollouts import Rollouts
 from vilbench.search.tree import Tree
 
-Settings = Annotated[RestMcts | Rollouts | Omega | Again, Field(discriminator="rule")]
-"""Settings of a search for the values of steps; `rule` tells which."""
-
 AnySettings = RestMcts | Rollouts | Omega | Again | Guided
-"""Of those too that look for a solution."""
+Settings = Annotated[AnySettings, Field(discriminator="rule")]
+"""Settings of a search; `rule` tells which."""
 
 
 def begin(tree: Tree, settings: AnySettings) -> Search:
