@@ -121,7 +121,9 @@ def assert_harmless(html: str) -> Page:
                     r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/=]*", value
                 )
             if key == "href":
-                assert value is not None and re.fullmatch(r"#[a-z]+", value)
+                inside = r"#[a-z]+|data:text/csv;charset=utf-8;base64,[A-Za-z0-9+/=]*"
+                assert value is not None and re.fullmatch(inside, value)
+                assert value.startswith("#") or attributes.get("download")
     assert page.comments == []
     assert page.declarations == []
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b]", html)
@@ -236,8 +238,9 @@ def test_page_holds_every_part_and_stays_small() -> None:
     page = assert_harmless(html)
     assert len(html) < 500_000
     ids = {a["id"] for _, a in page.tags if "id" in a}
-    assert ids == {"methods", "curves", "sweep", "slices", "auroc", "values", "gallery", "costs"}
-    links = {(a["href"] or "")[1:] for tag, a in page.tags if tag == "a"}
+    assert ids == {"content", "methods", "curves", "sweep", "slices", "auroc", "values", "gallery", "costs"}
+    hrefs = [a["href"] or "" for tag, a in page.tags if tag == "a"]
+    links = {href[1:] for href in hrefs if href.startswith("#")}
     assert links == ids
     assert sum(1 for tag, _ in page.tags if tag == "article") == 12
     assert "Choosing one of 24 solutions with weighted-majority:likelihood" in page.text
@@ -260,7 +263,7 @@ def test_an_empty_run_has_a_page_that_says_so() -> None:
     assert "This run holds no results yet." in page.text
     assert "No input row was set aside." in page.text
     assert "The command was not recorded." in page.text
-    assert {a["id"] for _, a in page.tags if "id" in a} == {"costs"}
+    assert {a["id"] for _, a in page.tags if "id" in a} == {"content", "costs"}
 
 
 def test_the_same_run_gives_the_same_bytes() -> None:

@@ -22,6 +22,10 @@ from vilbench.report.diagnosis import FILTERS, Diagnosis
 from vilbench.report.evidence import Evidence, slice_label
 from vilbench.report.figures import Figures
 from vilbench.report.findings import ALL, Findings, sign
+from vilbench.report.heat import Heat
+from vilbench.report.plates import plates
+from vilbench.report.power import DIFFERENCES, Power
+from vilbench.report.spending import Spending, amount, memory
 
 _JOINTS = re.compile(r"(?<=[/:])")
 _REJECTED_SHOWN = 50
@@ -63,6 +67,7 @@ def render(
         diagnosis: What `diagnosis.html.jinja` shows, a section of the page; None leaves it out.
     """
     found = Findings(results)
+    figures = Figures(found)
     css = _style()
     histograms = {h.scorer: h for h in results.histograms}
     return (
@@ -71,7 +76,12 @@ def render(
         .render(
             results=results,
             found=found,
-            figures=Figures(found),
+            figures=figures,
+            plates=plates(figures),
+            heat=Heat(found),
+            power=Power(found),
+            differences=DIFFERENCES,
+            spending=Spending(found),
             evidence=Evidence(found),
             exhibits=[display(e, results.scorers, histograms) for e in gallery],
             provenance=provenance,
@@ -137,6 +147,8 @@ def _environment() -> Environment:
         auroc=numerals.auroc,
         count=numerals.count,
         sign=sign,
+        amount=amount,
+        memory=memory,
         part=slice_label,
         **FILTERS,
     )
