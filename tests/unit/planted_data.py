@@ -8,6 +8,8 @@ its first step on: neither length nor the number of a step tells anything.
 from __future__ import annotations
 
 import hashlib
+import math
+import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ class World(NamedTuple):
 
 def planted_world(n_problems: int = 200, n: int = 12, seed: int = 0, repeats: float = 0.2) -> World:
     """The world; `repeats` is the chance that a solution is the copy of an earlier one."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     problems, pools = [], []
     for place in range(n_problems):
         problem = make_problem(
@@ -49,25 +51,25 @@ def planted_world(n_problems: int = 200, n: int = 12, seed: int = 0, repeats: fl
             modality=MODALITIES[place // len(SOURCES) % len(MODALITIES)],
             answer="1",
         )
-        ease = random.normal()
+        ease = rng.normal()
         pool: list[Solution] = []
         for index in range(n):
-            if pool and random.random() < repeats:
-                copied = pool[int(random.integers(len(pool)))]
+            if pool and rng.random() < repeats:
+                copied = pool[int(rng.integers(len(pool)))]
                 pool.append(copied.model_copy(update={"index": index}))
                 continue
-            chance = float(f"{1 / (1 + np.exp(-(ease + 1.2 * random.normal()))):.6f}")
+            chance = float(f"{1 / (1 + np.exp(-(ease + 1.2 * rng.normal()))):.6f}")
             chance = min(0.999999, max(0.000001, chance))
-            right = random.random() < chance
+            right = rng.random() < chance
             lines = []
-            for number in range(1, int(random.integers(2, 7)) + 1):
-                pads = " ".join(random.choice(_PADS, size=int(random.integers(0, 9))))
+            for number in range(1, int(rng.integers(2, 7)) + 1):
+                pads = " ".join(rng.choice(_PADS, size=int(rng.integers(0, 9))))
                 mark = "right" if right else "wrong"
                 lines.append(
                     f"Step {number}: {mark}, chance {chance:.6f} {index:02d} {pads}".rstrip()
                 )
             text = "\n".join(lines)
-            answer = "1" if right else str(random.integers(2, 6))
+            answer = "1" if right else str(rng.integers(2, 6))
             usage = Usage(completion_tokens=len(text.split()))
             pool.append(make_solution(problem, index, text, answer=answer, usage=usage))
         problems.append(problem)
@@ -135,14 +137,21 @@ class Planted:
         """The record of one solution."""
         where = f"{problem.id}/{solution.index}"
         places = len(solution.steps) if self.granularity == "step" else 1
-        silent = self._random("silent", where).random() < self.silent
-        values = [self._value(problem, solution, where, number) for number in range(places)]
+        silent = self.silent > 0 and self._random("silent", where).random() < self.silent
+        told = chance(solution.text)
+        logit = math.log(told / (1 - told)) * (1 + self.overconfidence)
+        if self.noise:
+            logit += self.noise * self._random(problem.id, solution.text).gauss()
+        if self.wavering:
+            logit += self.wavering * self._random("wavering", where).gauss()
+        logit += self.length * len(solution.text) / 10 + self.order * solution.index
+        values = tuple(self._value(logit + self.number * number) for number in range(places))
         return StepScores(
             problem_id=problem.id,
             solution_index=solution.index,
             scorer=self.scorer,
             granularity=self.granularity,
-            values=(None,) * places if silent else tuple(values),
+            values=(None,) * places if silent else values,
         )
 
     def values(self, world: World) -> dict[ScoreRef, StepScores]:
@@ -153,20 +162,11 @@ class Planted:
             for solution in pool
         }
 
-    def _value(self, problem: Problem, solution: Solution, where: str, number: int) -> float:
-        told = chance(solution.text)
-        logit = np.log(told / (1 - told)) * (1 + self.overconfidence)
-        if self.noise:
-            logit += self.noise * self._random(problem.id + solution.text).normal()
-        if self.wavering:
-            logit += self.wavering * self._random("wavering", where).normal()
-        logit += self.length * len(solution.text) / 10
-        logit += self.number * number + self.order * solution.index
-        value = min(1.0, max(0.0, 1 / (1 + np.exp(-logit)) + self.excess))
+    def _value(self, logit: float) -> float:
+        value = min(1.0, max(0.0, 1 / (1 + math.exp(-logit)) + self.excess))
         if value >= self.ceiling:
             return 1.0
-        return round(value * self.levels) / self.levels if self.levels else float(value)
+        return round(value * self.levels) / self.levels if self.levels else value
 
-    def _random(self, *names: str) -> np.random.Generator:
-        told = "\0".join((str(self.seed), *names)).encode()
-        return np.random.default_rng(int.from_bytes(hashlib.sha256(told).digest()[:8], "big"))
+    def _random(self, *names: str) -> random.Random:
+        return random.Random("\0".join((str(self.seed), *names)))

@@ -23,6 +23,9 @@ _FITS: dict[Fit, Callable[[Floats, Bools], Calibrator]] = {
     "isotonic": fit_isotonic,
 }
 
+_EDGE = 1e-3
+"""What is nearer to a bound than this part of the scale counts as this near, for log-odds."""
+
 
 class Dev(NamedTuple):
     """A run over problems for fits."""
@@ -83,6 +86,19 @@ def unit(scores: Floats, bounds: Scale) -> Floats:
     return scaled
 
 
+def fitted_scores(target: Target, fit: Fit) -> Floats:
+    """Scores as a fit takes them, `[M]`.
+
+    Platt's curve is made for scores without bounds: those on a scale enter it as log-odds, so
+    that it can mend what is too sure or too timid.
+    """
+    if fit != "platt" or target.bounds is None:
+        return target.scores
+    said = np.clip(unit(target.scores, target.bounds), _EDGE, 1 - _EDGE)
+    odds: Floats = np.log(said / (1 - said))
+    return odds
+
+
 def reliability(
     table: Table, scored: Scored, bootstrap: Bootstrap, dev: Dev | None = None
 ) -> Iterator[Reliability]:
@@ -112,9 +128,11 @@ def reliability(
         for fit, fitting in _FITS.items():
             other = elsewhere.get(target.unit)
             if other is not None and dev is not None:
-                said = fitting(other.scores, other.right)(target.scores)
+                fitted = fitting(fitted_scores(other, fit), other.right)
+                said = fitted(fitted_scores(target, fit))
                 yield _reliability(scored.name, target, fit, said, bootstrap, dev.problem_set)
-            elif (said := _crossed(target, fitting)) is not None:
+            elif (crossed := _crossed(target, fit)) is not None:
+                said = crossed
                 yield _reliability(scored.name, target, fit, said, bootstrap, crossed=True)
 
 
@@ -128,19 +146,20 @@ def _fitted_on(dev: Dev | None, scored: Scored) -> dict[Granularity, Target]:
     return found
 
 
-def _crossed(target: Target, fitting: Callable[[Floats, Bools], Calibrator]) -> Floats | None:
+def _crossed(target: Target, fit: Fit) -> Floats | None:
     """Each score as a chance by a fit on the problems of the other folds."""
+    scores, fitting = fitted_scores(target, fit), _FITS[fit]
     problems = np.unique(target.owner)
     if len(problems) < FOLDS:
         return None
     fold = np.zeros(int(problems.max()) + 1, dtype=np.intp)
     fold[np.random.default_rng(0).permutation(problems)] = np.arange(len(problems)) % FOLDS
     part = fold[target.owner]
-    said = np.empty_like(target.scores)
+    said = np.empty_like(scores)
     for one in range(FOLDS):
         kept = part != one
-        fitted = fitting(target.scores[kept], target.right[kept])
-        said[~kept] = fitted(target.scores[~kept])
+        fitted = fitting(scores[kept], target.right[kept])
+        said[~kept] = fitted(scores[~kept])
     return said
 
 

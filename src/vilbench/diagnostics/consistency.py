@@ -83,7 +83,7 @@ def _ties(scores: Floats, owner: Places, problems: int) -> tuple[Floats, Floats]
     cell_owner = cell // (int(level.max()) + 1)
     tied = np.bincount(cell_owner, weights=alike * (alike - 1) / 2, minlength=problems)
     n = np.bincount(owner, minlength=problems)
-    return tied, n * (n - 1) / 2
+    return tied.astype(np.float64), (n * (n - 1) / 2).astype(np.float64)
 
 
 def _ratio(above: Floats, below: Floats, bootstrap: Bootstrap) -> Figure:
@@ -118,5 +118,9 @@ def _noise(scores: Floats, owner: Places, group: Places, bootstrap: Bootstrap) -
 def _squares(scores: Floats, kind: Places) -> tuple[Floats, Floats]:
     """Squared distances from the mean of the kind, and degrees of freedom, by row."""
     size = np.bincount(kind)
+    # Seen from the lowest of its kind, equal scores are free of rounding errors.
+    lowest = np.full(len(size), np.inf)
+    np.minimum.at(lowest, kind, scores)
+    scores = scores - lowest[kind]
     mean = np.bincount(kind, weights=scores) / np.maximum(1, size)
     return (scores - mean[kind]) ** 2, ((size - 1) / np.maximum(1, size))[kind]

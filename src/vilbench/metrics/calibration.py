@@ -72,7 +72,7 @@ def calibration(
     """Calibration of values in [0, 1].
 
     The bins are settled once and kept over all resamples. Equal values stay together, so
-    that a scorer of few levels has a bin for each.
+    that a scorer of few levels has a bin for each that is not rare.
 
     Args:
         said: Values, `[M]`, M at least 1.
@@ -146,7 +146,8 @@ def equal_mass(values: Floats, bins: int) -> Places:
 
 def _table(owner: Places, place: Places, weights: Floats, shape: tuple[int, int]) -> Floats:
     flat = np.bincount(owner * shape[1] + place, weights=weights, minlength=shape[0] * shape[1])
-    return flat.reshape(shape)
+    table: Floats = flat.astype(np.float64).reshape(shape)
+    return table
 
 
 def _root(square: float) -> float:
@@ -225,8 +226,8 @@ def fit_platt(scores: Floats, right: Bools, rounds: int = 100) -> Platt:
         if size <= 1e-9:
             break
         weights, loss = tried, found
-    slope = weights[0] / spread if spread > 0 else 0.0
-    return Platt(float(slope), float(weights[1] - slope * centre))
+    per_score = float(weights[0]) / spread if spread > 0 else 0.0
+    return Platt(per_score, float(weights[1]) - per_score * centre)
 
 
 def fit_isotonic(scores: Floats, right: Bools) -> Isotonic:

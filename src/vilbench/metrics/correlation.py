@@ -91,7 +91,7 @@ def partial_rank(
     _, stratum = np.unique(owner * kinds + given, return_inverse=True)
     one, other = ranks_within(x, stratum), ranks_within(y, stratum)
     products, squares, other_squares = (
-        np.bincount(owner, weights=weights, minlength=problems)
+        np.bincount(owner, weights=weights, minlength=problems).astype(np.float64)
         for weights in (one * other, one * one, other * other)
     )
     telling = int(((squares > _ZERO) & (other_squares > _ZERO)).sum())
@@ -165,9 +165,8 @@ def _signs(values: Floats, both: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Whether one solution scores above (1) or below (-1) another, `[P, N, N]`."""
     known = np.where(both, values, 0.0)
     signs = np.sign(known[:, :, None] - known[:, None, :]).astype(np.float32)
-    signs *= both[:, :, None]
-    signs *= both[:, None, :]
-    return signs
+    known_pairs = both[:, :, None] & both[:, None, :]
+    return np.where(known_pairs, signs, np.float32(0))
 
 
 def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> Floats:
