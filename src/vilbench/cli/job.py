@@ -26,6 +26,7 @@ from vilbench.diagnostics.diagnosis import diagnose
 from vilbench.embedded import model_folder
 from vilbench.errors import InputError, RunError, RunMismatchError
 from vilbench.evaluate.analysis import analyse, stored
+from vilbench.evaluate.extraction import extract, noted_extraction
 from vilbench.evaluate.labels import checked, remembered
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.sampling import sample
@@ -109,6 +110,11 @@ def go_on(folder: Path) -> Run:
 
 
 def store_input(run: Run, loaded: ProblemSet) -> None:
+    """Stores the problems of a run, with what was set aside and where they were read.
+
+    Raises:
+        RunMismatchError: Problems of the run are no longer among them.
+    """
     given = {problem.id for problem in loaded.problems}
     gone = [problem.id for problem in run.problems() if problem.id not in given]
     if gone:
@@ -185,6 +191,12 @@ async def _work(
             await sample(
                 run, built.sampler, concurrency=recipe.concurrency, progress=progress, halt=halt
             )
+        if built.extractor is not None and not (halt is not None and halt.asked):
+            key = noted(run).sample_key
+            width = recipe.concurrency
+            await extract(
+                run, built.extractor, key, concurrency=width, progress=progress, halt=halt
+            )
         for scorer, width in zip(built.scorers, built.widths, strict=True):
             if halt is not None and halt.asked:
                 return
@@ -257,6 +269,8 @@ def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Result
     page = render(results, gallery(run, plan), provenance, diagnosis)
     path = run.write_derived("report.html", page.encode())
     print_table(results, console, plain=plain)
+    for line in results.extraction.told() if results.extraction else ():
+        say(f"extraction: {line}")
     for remark in diagnosis.remarks:
         say(f"diagnosis: {remark}")
     for notice in notices:
@@ -300,6 +314,8 @@ def failed_share(run: Run) -> float:
     """
     begun = noted(run)
     keys = {begun.sample_key, *begun.score_keys.values()}
+    note = noted_extraction(run, begun.sample_key)
+    keys |= set() if note is None else {note["key"]}
     failures = [failure for failure in run.failures() if failure.key in keys]
     _tell([f"failed: {one.stage} {one.problem_id}: {one.error}" for one in failures], "failures")
     rejected = len(rejected_rows(run))

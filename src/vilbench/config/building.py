@@ -20,6 +20,7 @@ from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngine
 from vilbench.config.problems import load_problem_set
 from vilbench.config.recipe import (
     Experiment,
+    ExtractionConfig,
     JudgeConfig,
     LikelihoodConfig,
     PrmScorerConfig,
@@ -30,6 +31,8 @@ from vilbench.embedded import PREFIX, model_folder
 from vilbench.engines.openai.money import TokenPrice, price_of
 from vilbench.errors import RecipeError
 from vilbench.evaluate.analysis import Plan
+from vilbench.evaluate.extraction import PROMPTS as EXTRACTION_PROMPTS
+from vilbench.evaluate.extraction import Extractor
 from vilbench.evaluate.sampling import Sampler
 from vilbench.evaluate.stages import SAMPLE, SCORE
 from vilbench.problems.sets import ProblemSet, together
@@ -68,7 +71,9 @@ def plan(recipe: Recipe) -> Plan:
     """How a run of the recipe is analysed; no model is needed."""
     scorers = tuple(scorer.plan() for scorer in recipe.scorers)
     blends = tuple(one.plan() for one in recipe.blends)
-    return Plan(recipe.sample.n, scorers, recipe.main, blends, _prices(recipe))
+    reading = recipe.sample.extraction
+    use = reading is not None and reading.use
+    return Plan(recipe.sample.n, scorers, recipe.main, blends, _prices(recipe), use)
 
 
 def _prices(recipe: Recipe) -> Mapping[str, TokenPrice]:
@@ -94,6 +99,8 @@ def check_keys(recipe: Experiment, stages: Collection[str] = (SAMPLE, SCORE)) ->
     scorers: list[ScorerConfig] = []
     if isinstance(recipe, Recipe):
         models += [recipe.sample.engine] if SAMPLE in stages else []
+        reading = recipe.sample.extraction
+        models += [reading.engine] if reading is not None and SAMPLE in stages else []
         scorers += recipe.scorers if SCORE in stages else ()
     elif isinstance(recipe, CollectRecipe):
         models.append(recipe.policy.engine)
@@ -125,12 +132,15 @@ class Built(NamedTuple):
         scorers: In the recipe's order.
         widths: Problems that each scorer has under way at a time.
         engines: Those of all of them.
+        extractor: Names answers of sampled solutions; None where nothing is sampled, or the
+            recipe has none.
     """
 
     sampler: Sampler | None
     scorers: tuple[StepScorer, ...]
     widths: tuple[int, ...]
     engines: tuple[Any, ...]
+    extractor: Extractor | None = None
 
 
 def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
@@ -144,7 +154,14 @@ def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
     configs = recipe.scorers if SCORE in stages else ()
     scorers = tuple(_any_scorer(config, engines) for config in configs)
     widths = tuple(scoring_width(config, recipe.sample.n) for config in configs)
-    return Built(sampler, scorers, widths, tuple(engines.values()))
+    reading = recipe.sample.extraction if SAMPLE in stages else None
+    extractor = None if reading is None else _extractor(reading, engines[reading.engine])
+    return Built(sampler, scorers, widths, tuple(engines.values()), extractor)
+
+
+def _extractor(config: ExtractionConfig, generator: Generator) -> Extractor:
+    prompt = EXTRACTION_PROMPTS[config.prompt]
+    return Extractor(generator, prompt, config.of, config.use, config.max_tokens)
 
 
 def build_scorers(configs: Collection[ScorerConfig], n: int) -> Built:

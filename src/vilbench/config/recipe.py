@@ -28,6 +28,8 @@ from vilbench.config.places import refusal
 from vilbench.config.problems import PUZZLES, ProblemsConfig
 from vilbench.errors import RecipeError
 from vilbench.evaluate.choice import Choice
+from vilbench.evaluate.extraction import PROMPTS as EXTRACTION_PROMPTS
+from vilbench.evaluate.extraction import Scope
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.scorers.judge import HIGHEST, LOWEST, PROMPTS
 from vilbench.steps import FormatName
@@ -35,7 +37,7 @@ from vilbench.types import Granularity, Number, Record, Whole
 
 _NO_EFFECT = (
     *("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main"),
-    *("learned", "blends"),
+    *("learned", "blends", "extraction"),
     *("base_url", "api_key_env", "price", "budget_usd", "max_n", "answers_as", "patience"),
     "expect",
 )
@@ -54,6 +56,30 @@ def _one_or_several(value: object) -> str:
     return "several" if isinstance(value, list | tuple) else "one"
 
 
+class ExtractionConfig(Record):
+    """A model that names the final answer of solutions that the rules cannot read.
+
+    Its readings are stored and counted apart: they change no solution and no score.
+
+    Attributes:
+        of: Only of those solutions, or of all, to compare.
+        use: Whether the figures rest on it where the rules read nothing.
+    """
+
+    engine: EngineConfig
+    prompt: str = "final-answer"
+    of: Scope = "unparsed"
+    use: bool = False
+    max_tokens: Whole = Field(default=64, ge=1)
+
+    @field_validator("prompt")
+    @classmethod
+    def _known_prompt(cls, name: str) -> str:
+        if name not in EXTRACTION_PROMPTS:
+            raise ValueError(f"'{name}' is none of {', '.join(EXTRACTION_PROMPTS)}")
+        return name
+
+
 class SampleConfig(Record):
     """How the pools are drawn."""
 
@@ -64,6 +90,7 @@ class SampleConfig(Record):
     top_p: Number = Field(default=1.0, gt=0, le=1)
     max_tokens: Whole = Field(default=1024, ge=1)
     max_steps: Whole | None = Field(default=None, ge=1)
+    extraction: ExtractionConfig | None = None
 
 
 class JudgeConfig(Record):
@@ -344,7 +371,8 @@ class Recipe(Experiment):
             scorer if isinstance(scorer, PrmScorerConfig) else scorer.engine
             for scorer in self.scorers
         )
-        return folders(self.sample.engine, *used)
+        reading = self.sample.extraction
+        return folders(self.sample.engine, *(() if reading is None else (reading.engine,)), *used)
 
 
 def folders(*models: EngineConfig | PrmScorerConfig) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from vilbench.errors import RunError
 from vilbench.evaluate.blends import Blend
 from vilbench.evaluate.contrasts import contrasts
 from vilbench.evaluate.costs import costs
+from vilbench.evaluate.extraction import amended, evidence, extracted
 from vilbench.evaluate.labels import Labeller, checked
 from vilbench.evaluate.pools import Pools, ScorerPlan, Scores
 from vilbench.evaluate.results import (
@@ -51,6 +52,7 @@ class Plan:
         main: The scorer that is compared with all others, by name.
         blends: Scores over several of the scorers, which enter as scorers of their own.
         prices: Of the models of the stages, by stage, as far as they are known.
+        use_extraction: Take answers that a model named where the rules read none.
     """
 
     n: int
@@ -58,6 +60,7 @@ class Plan:
     main: str | None = None
     blends: tuple[Blend, ...] = ()
     prices: Mapping[str, TokenPrice] = field(default_factory=dict)
+    use_extraction: bool = False
 
 
 class Stored(NamedTuple):
@@ -91,10 +94,13 @@ def stored(run: Run, plan: Plan) -> Stored:
         if blend.can_judge(problem_set, values):
             scorers.append(blend.plan())
             values[blend.plan().name] = blend.values(values)
+    solutions = run.solutions(begun.sample_key)
+    if plan.use_extraction:
+        solutions = amended(solutions, extracted(run, begun.sample_key))
     return Stored(
         policy=begun.policy,
         scorers=tuple(scorers),
-        pools=Pools.of(problems, run.solutions(begun.sample_key), plan.n),
+        pools=Pools.of(problems, solutions, plan.n),
         values=values,
     )
 
@@ -155,6 +161,9 @@ def analyse(
         steps=tuple(_steps(scorers, pools, values, parts, labeller, manifest.problem_set)),
         contrasts=tuple(contrasts(parts, curves, scorers, manifest.problem_set, main)),
         costs=tuple(costs(run, pools, values, plan.prices)),
+        extraction=evidence(
+            run, noted(run).sample_key, pools.problems, plan.n, used=plan.use_extraction
+        ),
         rejected=tuple(rejected),
         minimal_detectable_delta=_detectable(curves, tuple(scores)),
     )

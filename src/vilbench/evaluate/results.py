@@ -150,6 +150,78 @@ class Histogram(Record):
     missing: int = Field(description="values that are None: no verdict")
 
 
+class AnswerShift(Record):
+    """Accuracy of a method at N by the rules alone, and with extracted answers; paired.
+
+    The interval is a 95 % one, clustered by problem.
+    """
+
+    method: str
+    by_rules: float
+    with_extraction: float
+    delta: float
+    low: float
+    high: float
+    p_value: float
+
+
+class ExtractionEvidence(Record):
+    """What a model that names final answers changes.
+
+    Attributes:
+        used: Whether the other figures rest on it; else they are those of the rules alone.
+        unparsed: Solutions that the rules could not read.
+        asked: Of these, those that the model answered about.
+        read: Of these, those whose answer the rules could read in the reply.
+        correct: Of these, the right ones.
+        quoted: Of those read, answers that stand in the solution word for word; the others
+            may be the model's own.
+        compared: Solutions that the rules could read and the model was asked about too.
+        agreed: Of these, those with the same verdict.
+    """
+
+    model: str
+    prompt: str
+    scope: str
+    used: bool
+    unparsed: int
+    asked: int
+    read: int
+    correct: int
+    quoted: int
+    compared: int
+    agreed: int
+    prompt_tokens: int
+    completion_tokens: int
+    shifts: tuple[AnswerShift, ...]
+
+    def told(self) -> tuple[str, ...]:
+        """It in sentences, the first of which says what the figures rest on."""
+        rest = (
+            "Answers that the rules could not read are those that"
+            if self.used
+            else "All figures are by the rules alone; stored apart are answers that"
+        )
+        shifts = [
+            f"{one.method} {100 * one.by_rules:.1f} % by the rules, "
+            f"{100 * one.with_extraction:.1f} % with them ({100 * one.delta:+.1f} points "
+            f"[{100 * one.low:+.1f}, {100 * one.high:+.1f}])"
+            for one in self.shifts
+        ]
+        lines = [
+            f"{rest} {self.model} named: {self.unparsed:,} solutions were unparsed, {self.asked:,} "
+            f"were shown to it, {self.read:,} replies could be read, {self.correct:,} of them "
+            f"right, {self.quoted:,} word for word in the solution.",
+            f"{'; '.join(shifts)}.",
+        ]
+        if self.compared:
+            lines.append(
+                f"Of {self.compared:,} solutions that the rules could read, its reply has the same "
+                f"verdict for {self.agreed:,}."
+            )
+        return tuple(lines)
+
+
 class StageCount(Record):
     """Work and losses of one stage (`sample` or a scorer's name).
 
@@ -207,6 +279,7 @@ class Results(Record):
     steps: tuple[StepEvidence, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     costs: tuple[Cost, ...] = ()
+    extraction: ExtractionEvidence | None = None
     rejected: tuple[str, ...] = Field(default=(), description="input rows that were set aside")
     notices: tuple[str, ...] = Field(
         default=(), description="what a reader must know before the figures"

@@ -259,6 +259,8 @@ class Findings:
         cot, top, oracle = self.row("cot"), self.main or self.best, self.row("oracle")
         majority = self.row("majority")
         yield from (f"Warning: {visible(one)}" for one in self.results.notices)
+        if self.results.extraction is not None:
+            yield from map(visible, self.results.extraction.told())
         if cot and top and top.delta_vs_cot is not None:
             yield (
                 f"A single solution (cot) is right in {percent(cot.accuracy)} % of cases. The "

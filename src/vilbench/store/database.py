@@ -52,6 +52,9 @@ CREATE TABLE IF NOT EXISTS trees (
 CREATE TABLE IF NOT EXISTS calls (
     key TEXT NOT NULL, problem_id TEXT NOT NULL REFERENCES problems (id),
     name TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (key, problem_id, name));
+CREATE TABLE IF NOT EXISTS extractions (
+    key TEXT NOT NULL, problem_id TEXT NOT NULL REFERENCES problems (id),
+    sample INTEGER NOT NULL, record TEXT NOT NULL, UNIQUE (key, problem_id, sample));
 """
 """Added to runs that were begun without them; nothing in these changes what was there."""
 

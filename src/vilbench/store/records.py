@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
 from vilbench.search import Continuation, Judged
-from vilbench.types import Record, Usage
+from vilbench.types import Record, Usage, Verdict
 
-Stage = Literal["sample", "score", "collect"]
+EXTRACT: Final = "extract"
+
+Stage = Literal["sample", "score", "collect", "extract"]
 
 
 class Failure(Record):
@@ -84,3 +86,23 @@ class Call(Record):
     answer: tuple[Continuation, ...] | Judged
     usage: Usage = Usage()
     seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class Extraction(Record):
+    """What a model named as the final answer of a solution, read by the rules.
+
+    Attributes:
+        reply: What it said.
+        answer: As the rules read it in the reply; None where they read none.
+        verdict: Of that answer; never the model's own.
+        quoted: Whether the answer stands word for word in the solution.
+        usage: Tokens; those of equal solutions are counted once.
+    """
+
+    problem_id: str
+    solution_index: int = Field(ge=0)
+    reply: str
+    answer: str | None
+    verdict: Verdict
+    quoted: bool
+    usage: Usage = Usage()
