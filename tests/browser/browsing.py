@@ -19,7 +19,6 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
-E2E = Path(__file__).parent.parent / "e2e"
 _MARK = re.compile(r"http://\S+(?=/)")
 
 
@@ -78,12 +77,41 @@ def _address(process: subprocess.Popen[str]) -> str:
     raise AssertionError(f"the viewer did not start: {said}")
 
 
+class Writer:
+    """A process that writes a run when it is told to (`growing.py`)."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def tell(self, *words: str) -> None:
+        """Returns when it has stored what it was told to, word by word."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        for word in words:
+            self._process.stdin.write(word + "\n")
+            self._process.stdin.flush()
+            assert self._process.stdout.readline().startswith(word)
+
+    def end(self) -> None:
+        """It closes the run and ends."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(30) == 0
+
+
 @contextmanager
-def program(name: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A program of the end-to-end tests that writes a run, in a process of its own."""
-    process = subprocess.Popen([sys.executable, E2E / name, *map(str, arguments)])
+def writer(folder: Path) -> Iterator[Writer]:
+    """A run in `folder` that another process has open."""
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("growing.py"), folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
-        yield process
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        yield Writer(process)
     finally:
         process.kill()
         process.wait(20)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import browser, clean, program, until, viewer, watched
+from browsing import browser, clean, until, viewer, watched, writer
 from playwright.sync_api import Browser, Page
 
 from vilbench.search import NodeRecord, TreeRecord
@@ -87,22 +87,23 @@ def trees_of(site: str, page: Page, title: str = "grown") -> str:
 def test_list_filter_and_pages(site: str, page: Page) -> None:
     page.goto(trees_of(site, page))
     rows = page.locator("tbody tr")
-    assert rows.count() == 50
+    until(lambda: rows.count() == 50)
     page.get_by_role("link", name="next").click()
-    assert "page 2 of 3" in page.inner_text("nav.pages")
-    assert page.locator("tbody a").first.inner_text() == "p050"
+    assert "page 2 of 3" in page.get_by_role("status").inner_text()
+    assert page.locator("tbody a").first.inner_text() == "What is p050?"
     page.get_by_label("Finished solutions").select_option("none right")
     page.get_by_label("Order").select_option("largest first")
-    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**outcome=none-right**order=largest")
     assert page.get_by_role("status").inner_text() == "20 trees of 120"
-    assert "outcome=none-right" in page.url
     page.get_by_role("searchbox").fill("What is P011?")
     page.get_by_label("Finished solutions").select_option("all")
-    page.keyboard.press("Enter")
     page.get_by_text("1 tree of 120").wait_for()
-    page.get_by_role("link", name="p011").click()
-    assert page.get_by_role("heading", level=1).inner_text() == "Search tree of p011"
-    page.get_by_role("link", name="trees").click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/trees/12**")
+    assert page.get_by_role("heading", level=1).inner_text() == "What is p011?"
+    page.get_by_role("link", name="search trees").click()
     assert page.get_by_role("searchbox").input_value() == "What is P011?"
 
 
@@ -167,30 +168,21 @@ def test_without_a_script_everything_is_behind_links(chrome: Browser, site: str)
         page.locator("#grove summary").first.click()
 
 
-def test_a_list_grows_while_trees_are_collected(
-    chrome: Browser, site: str, folder: Path, tmp_path: Path
-) -> None:
-    run = folder / "growing"
-    with program("scripted_collect.py", "omega", run, tmp_path / "log", 0.1) as writer:
-        until((run / "manifest.json").exists)
-        with watched(chrome, site) as (page, seen):
-            until(lambda: shown(page, site) and "growing" in page.inner_text("main"))
-            address = trees_of(site, page, "growing")
-            until(lambda: shown(page, address))
-            seen.complaints.clear()  # there was no tree yet
-            first = page.locator("tbody tr").count()
+def test_a_list_grows_while_trees_are_collected(chrome: Browser, site: str, folder: Path) -> None:
+    with writer(folder / "growing") as told:
+        told.tell("grow", "grow")
+        with watched(chrome, site) as (page, _):
+            until(lambda: page.goto(site) is not None and "growing" in page.inner_text("main"))
+            page.goto(trees_of(site, page, "growing"))
+            rows = page.locator("tbody tr")
+            assert rows.count() == 2
             page.evaluate("window.same = true")
             page.locator("tbody a").first.focus()
-            focused = page.evaluate("document.activeElement.textContent")
-            until(lambda: page.locator("tbody tr").count() == 8, 60)
-            assert first < 8
+            told.tell("grow")
+            until(lambda: rows.count() == 3)
+            told.tell("grow", "grow")
+            until(lambda: rows.count() == 5)
             assert page.evaluate("window.same")
-            assert page.evaluate("document.activeElement.textContent") == focused
-            writer.wait(30)
-            until(lambda: page.locator("[data-live=off]").count() == 1, 60)
-
-
-def shown(page: Page, address: str) -> bool:
-    """Whether there is a page at an address now."""
-    answer = page.goto(address)
-    return answer is not None and answer.ok
+            assert page.evaluate("document.activeElement.textContent") == "What is 0?"
+            told.end()
+            until(lambda: page.locator("[data-live=off]").count() == 1)

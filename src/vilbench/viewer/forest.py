@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -15,7 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from vilbench.collect.forest import noted_key
-from vilbench.display.exhibit import COLOURS
+from vilbench.display.exhibit import COLOURS, Exhibit, display
+from vilbench.errors import VilbenchError
 from vilbench.search import Targets, TreeRecord
 from vilbench.store import database
 from vilbench.store import trees as stored
@@ -23,9 +25,14 @@ from vilbench.store.run import Run
 from vilbench.viewer import live, shell, trees
 from vilbench.viewer.branches import READINGS, Reading, Shape, grove, readings, step
 from vilbench.viewer.minimap import WIDTH, minimap
+from vilbench.viewer.papers import has_report
+from vilbench.viewer.pictures import pictured
 from vilbench.viewer.trees import ORDERS, OUTCOMES, TreeFilter, TreeIndex
 
 _MOST_INDICES = 16
+_AT_ONCE = 400_000
+"""Bytes of trees that a page reads before it is shown."""
+
 _MOST_TEXT = 200
 """Characters of a value in an address that are read."""
 
@@ -37,10 +44,14 @@ class Forests:
     """Indices of the runs that were asked for last; a run that was begun anew has a new one."""
 
     _known: dict[tuple[Path, int, str], TreeIndex] = field(default_factory=dict)
+    _filling: list[TreeIndex] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     def index(self, run: Run, key: str) -> TreeIndex:
-        """The index of a run's trees under a key."""
+        """The index of a run's trees under a key, brought up to date as far as that is quick.
+
+        A thread sees to the rest: it ends when all trees are read.
+        """
         inode = (run.folder / database.FILE).stat().st_ino
         name = (run.folder, inode, key)
         with self._lock:
@@ -48,7 +59,22 @@ class Forests:
             self._known[name] = found
             while len(self._known) > _MOST_INDICES:
                 del self._known[next(iter(self._known))]
+        found.refresh(run, _AT_ONCE)
+        with self._lock:
+            if found in self._filling or found.known >= trees.count(run, key):
+                return found
+            self._filling.append(found)
+        Thread(target=self._fill, args=(run.folder, found), name="trees", daemon=True).start()
         return found
+
+    def _fill(self, folder: Path, index: TreeIndex) -> None:
+        try:
+            with suppress(VilbenchError, OSError), Run.read(folder) as run:
+                while index.refresh(run):
+                    pass
+        finally:
+            with self._lock:
+                self._filling.remove(index)
 
 
 def current_key(run: Run, wanted: str = "") -> str | None:
@@ -70,7 +96,6 @@ def _list(request: Request) -> Response:
         if key is None:
             raise HTTPException(404, "This run has no search trees yet.")
         index = _index(request, run, key)
-        index.refresh(run)
         wanted = _filter(query)
         page = index.page(run, wanted, _number(query, "page") or 1)
         state = live.mark(run, page.known)
@@ -84,6 +109,8 @@ def _list(request: Request) -> Response:
             manifest=run.manifest,
             keys=keys,
             key=key,
+            solved=bool(run.solution_keys()),
+            report=has_report(found),
             page=page,
             wanted=wanted,
             choices=index.choices(),
@@ -110,6 +137,7 @@ def _tree(request: Request) -> Response:
         index = _index(request, run, key)
         wanted = _filter(query)
         before, after = index.neighbours(position, wanted)
+        solved = bool(run.solution_keys())
     given = readings(tree)
     reading, values = _reading(tree, given, _text(query, "value"))
     try:
@@ -126,7 +154,8 @@ def _tree(request: Request) -> Response:
         "tree.html.jinja",
         entry=found,
         position=position,
-        problem=problem,
+        problem=display(Exhibit(problem, (), (), {}), (), {}, lambda image: pictured(found, image)),
+        solved=solved,
         tree=tree,
         shape=shape,
         node=node,
@@ -139,7 +168,6 @@ def _tree(request: Request) -> Response:
         reading=reading,
         chosen=_text(query, "value") if _text(query, "value") in given else "",
         readings={one: READINGS[one] for one in given} or {reading: READINGS[reading]},
-        best=[step(shape, place) for place in sorted(shape.best - {0})],
         before=before,
         after=after,
         asked=_asked(wanted, key if len(keys) > 1 else ""),

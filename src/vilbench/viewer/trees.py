@@ -1,8 +1,7 @@
 """The search trees of a run as a list: a line per tree, filters, order, pages.
 
-Lines are made once per tree and kept in memory; a request reads only the trees that came
-since the last one, a bounded amount of them at a time, so that a long list fills up over a
-few requests instead of making one wait.
+Lines are made once per tree and kept in memory; a look reads only the trees that came since
+the last one, so many at a time that nobody waits long.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 PAGE = 50
 """Trees on a page."""
 
-_BYTES = 4_000_000
-"""Most text of trees that one request reads, save that it always reads one tree."""
+_BYTES = 1_000_000
+"""Text of trees that is read at a time; a tree at least."""
 
 _BATCH = 200
 _QUESTION = 2_000
@@ -181,8 +180,17 @@ class TreeIndex:
         self._last = 0
         self._lock = Lock()
 
-    def refresh(self, run: Run, most: int = _BYTES) -> None:
-        """Reads trees that came since the last time, about `most` bytes of them."""
+    @property
+    def known(self) -> int:
+        """Trees of which there is a line."""
+        return len(self._lines)
+
+    def refresh(self, run: Run, most: int = _BYTES) -> bool:
+        """Reads trees that came since the last time, about `most` bytes of them.
+
+        Returns:
+            Whether there may be more.
+        """
         with self._lock:
             left = most
             while left > 0:
@@ -192,9 +200,10 @@ class TreeIndex:
                     self._last = int(number)
                     left -= len(record)
                     if left <= 0:
-                        break
+                        return True
                 if len(rows) < _BATCH:
-                    break
+                    return False
+        return True
 
     def page(self, run: Run, wanted: TreeFilter, number: int = 1, size: int = PAGE) -> TreePage:
         """A page of the trees that pass; a number beyond the last gives the last."""

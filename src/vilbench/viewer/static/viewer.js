@@ -20,7 +20,7 @@
     return Boolean(next);
   };
 
-  const isList = () => Boolean(document.querySelector("table.problems, table.runs"));
+  const isList = () => Boolean(document.querySelector("table.problems, table.runs, table.trees"));
   const search = () => {
     const field = document.querySelector('input[type="search"]');
     field?.focus();
@@ -51,7 +51,7 @@
 
   // A click anywhere on a row follows its link; a selection does not.
   document.addEventListener("click", (event) => {
-    const row = event.target.closest?.("table.problems tr[data-row], table.runs tr[data-row]");
+    const row = event.target.closest?.("table:is(.problems, .runs, .trees) tr[data-row]");
     if (!row || event.target.closest("a, input, label, summary")) return;
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
     if (!document.getSelection()?.isCollapsed) return;
