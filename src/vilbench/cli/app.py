@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from vilbench.cli.abilities import abilities
 from vilbench.cli.collect import collect
 from vilbench.cli.curate import curate
 from vilbench.cli.diagnose import diagnose
@@ -47,6 +48,7 @@ app.command(epilog=listed("train"))(train)
 app.command(epilog=listed("collect"))(collect)
 app.command(epilog=listed("curate"))(curate)
 app.command()(diagnose)
+app.command()(abilities)
 app.command(epilog=listed("search"))(search)
 app.command()(export)
 app.command()(view)
