@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 import shlex
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, NamedTuple
@@ -246,15 +246,21 @@ def _tell_servers(run: Run, servers: Collection[Any]) -> None:
         run.event("server", {"model": server.name, "told": told})
 
 
-def report(run: Run, recipe: Recipe, console: Console, *, plain: bool) -> Results:
+def report(
+    run: Run, recipe: Recipe, console: Console, *, plain: bool, dev: Path | None = None
+) -> Results:
     """Writes `results.json`, `diagnostics.json` and `report.html`, prints the table.
 
-    Needs no model.
+    Needs no model. Fits of calibration are made on the run `dev`, if it is given.
+
+    Raises:
+        RunError: The dev run cannot be used, or holds problems of this one.
     """
     plan = config.plan(recipe)
     held, labels = stored(run, plan), remembered(checked)
     results = analyse(run, plan, rejected_rows(run), labels, held)
-    diagnosis = Diagnosis(diagnose(run, plan, held, labels))
+    with nullcontext(None) if dev is None else Run.read(dev) as fitted_on:
+        diagnosis = Diagnosis(diagnose(run, plan, held, labels, fitted_on))
     judged = [scorer for scorer in plan.scorers if scorer.name in results.scorers]
     notices = kinship.warnings(run, judged, scorer_fingerprints(recipe))
     results = results.model_copy(update={"notices": notices})
