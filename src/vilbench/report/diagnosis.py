@@ -20,8 +20,8 @@ from vilbench.diagnostics.records import (
 from vilbench.display import numerals
 from vilbench.display.text import name
 
-ALARMS = 6
-"""Most lines on the terminal."""
+TOLD = 2
+"""Most alarms of a scorer on the terminal."""
 
 _EXCESS = 0.05
 _CEILING = 0.25
@@ -135,10 +135,13 @@ class Diagnosis:
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:
-        """The alarms for the terminal."""
-        told = [f"{name(one.scorer)}: {one.text}" for one in self.alarms[:ALARMS]]
-        left = len(self.alarms) - len(told)
-        return (*told, f"... and {left} more in the report") if left else tuple(told)
+        """A line for the terminal about each scorer with alarms: its worst ones."""
+        lines = []
+        for scorer in dict.fromkeys(one.scorer for one in self.alarms):
+            texts = [one.text for one in self.alarms if one.scorer == scorer]
+            more = [f"and {len(texts) - TOLD} more in the report"] if len(texts) > TOLD else []
+            lines.append(f"{name(scorer)}: {'; '.join([*texts[:TOLD], *more])}")
+        return tuple(lines)
 
 
 def figure(one: Figure) -> str:
