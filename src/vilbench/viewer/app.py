@@ -54,6 +54,8 @@ def application(
             Exception: refused,
         },
     )
+    # A redirect would be an answer to an address that nobody has.
+    app.router.redirect_slashes = False
     app.state.library = Library(folder)
     app.state.planner = planner
     app.state.access = access

@@ -366,6 +366,10 @@ def _store(db: sqlite3.Connection, one: Measured, plan: Plan | None) -> None:
         ),
     )
     numbers = _methods(db)
+    db.execute(
+        f"DELETE FROM outcomes WHERE position = ? AND method IN ({_list(list(numbers.values()))})",  # noqa: S608
+        (place,),
+    )
     for name in one.outcomes:
         if name not in numbers:
             found = db.execute("INSERT INTO methods (name) VALUES (?)", (name,))
@@ -387,7 +391,10 @@ def _store(db: sqlite3.Connection, one: Measured, plan: Plan | None) -> None:
     right = [solution.verdict == "correct" for solution in one.pool]
     for scorer in plan.scorers if plan else ():
         given = one.given.get(scorer.name)
-        if given:
+        if not given:
+            where = "scorer = ? AND position = ?"
+            db.execute(f"DELETE FROM readings WHERE {where}", (scorer.name, place))  # noqa: S608
+        else:
             kinds: tuple[list[float], list[float]] = ([], [])
             missing = 0
             for index, record in given.items():

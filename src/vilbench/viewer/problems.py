@@ -11,9 +11,11 @@ from starlette.routing import Route
 
 from vilbench.errors import InputError
 from vilbench.evaluate.analysis import Plan
+from vilbench.store import trees
 from vilbench.viewer import live
 from vilbench.viewer.index import Mark, Row
 from vilbench.viewer.measure import MAJORITY
+from vilbench.viewer.papers import has_report
 from vilbench.viewer.query import POOLS, SORTS, Query
 from vilbench.viewer.shelf import Shown
 from vilbench.viewer.shell import entry, render, shelf
@@ -60,6 +62,7 @@ def _list(request: Request) -> Response:
         if (nothing_new := live.seen(request, state)) is not None:
             return nothing_new
         manifest = run.manifest
+        grown = bool(trees.tree_keys(run))
     known = shown.index.known()
     query = query_of(request, shown)
     places = shown.index.find(query)
@@ -89,6 +92,8 @@ def _list(request: Request) -> Response:
         progress=shown.progress,
         pools=POOLS,
         sorts=SORTS,
+        trees=grown,
+        report=has_report(found),
         live=growing,
     )
     return live.marked(answer, state)

@@ -168,7 +168,8 @@ class Query:
 
     def condition(self, methods: Mapping[str, int]) -> Condition:
         """What it asks of the index; `methods` are their numbers there."""
-        joins, where, joined, values = [], ["1"], [], []
+        joins, where = list[str](), ["1"]
+        joined, values = list[int](), list[str | float]()
         for column, value in (("source", self.source), ("modality", self.modality)):
             if value:
                 where.append(f"p.{column} = ?")

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from vilbench.errors import RunError, VilbenchError
 from vilbench.evaluate.analysis import Plan
@@ -38,7 +38,8 @@ class Planner(Protocol):
         ...
 
 
-class Shown(NamedTuple):
+@dataclass(frozen=True)
+class Shown:
     """A run as pages see it.
 
     Attributes:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from vilbench.display import numerals
+from vilbench.display.markup import label
 from vilbench.display.text import name, visible
 from vilbench.errors import VilbenchError
 from vilbench.evaluate.analysis import Plan
@@ -100,6 +101,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         show=name,
+        label=label,
         text=lambda text: visible(text, 4_000, lines=True),
         percent=numerals.percent,
         points=numerals.points,
