@@ -164,54 +164,76 @@ def cards(
         names: Of the pairs.
         bootstrap: Resamples of the problems.
     """
-    found = []
-    for fit, ledger in ledgers.items():
-        places = [(ALL, list(range(len(names)))), *((name, [at]) for at, name in enumerate(names))]
-        for name, of in places if len(names) > 1 else places[1:]:
-            for number, contrast in enumerate(CONTRASTS):
-                found.append(_card(name, of, contrast, number, fit, ledger, bootstrap))
-    return found
+    groups = [(name, [at]) for at, name in enumerate(names)]
+    if len(names) > 1:
+        groups.insert(0, (ALL, list(range(len(names)))))
+    return [
+        card
+        for fit, ledger in ledgers.items()
+        for name, pairs in groups
+        for card in _cards(name, pairs, fit, ledger, bootstrap)
+    ]
+
+
+def _cards(
+    name: str, pairs: list[int], fit: Fit, ledger: Ledger, bootstrap: Bootstrap
+) -> list[GainCard]:
+    """Every contrast of some pairs; whole, naive and fitted are drawn together."""
+    parts = (ledger.whole, ledger.naive, ledger.fitted)
+    chosen = np.stack([one.chosen[pairs].sum(axis=0) for one in parts])
+    gained = np.stack([one.gained[:, pairs].sum(axis=1) for one in parts], axis=1)
+    columns = np.concatenate([chosen[None], gained]).reshape(-1, chosen.shape[1])
+    sums = columns.sum(axis=1).reshape(-1, len(parts))
+    drawn = (bootstrap.counts @ columns.T).reshape(-1, len(CONTRASTS) + 1, len(parts))
+    sets = ledger.sets // ledger.pairs * len(pairs)
+    mean_size = round(float(chosen[2].sum()) / sets, 1)
+    return [
+        _card(
+            (name, contrast, fit),
+            ledger.k,
+            mean_size,
+            np.nan_to_num(_ratios(sums[at], sums[0])),
+            _ratios(drawn[:, at], drawn[:, 0]),
+        )
+        for at, contrast in enumerate(CONTRASTS, 1)
+    ]
 
 
 def _card(
-    name: str,
-    pairs: list[int],
-    contrast: Contrast,
-    number: int,
-    fit: Fit,
-    ledger: Ledger,
-    bootstrap: Bootstrap,
+    what: tuple[str, Contrast, Fit], k: int, size: float, values: Floats, drawn: Floats
 ) -> GainCard:
-    parts = (ledger.whole, ledger.naive, ledger.fitted)
-    gained = np.stack([one.gained[number, pairs].sum(axis=0) for one in parts], axis=1)
-    chosen = np.stack([one.chosen[pairs].sum(axis=0) for one in parts], axis=1)
-    values = _ratios(gained.sum(axis=0), chosen.sum(axis=0))
-    drawn = _ratios(bootstrap.counts @ gained, bootstrap.counts @ chosen)
+    """A gain.
+
+    Args:
+        what: Pair, contrast and fit.
+        k: Pool size of its picks.
+        size: Mean size of the sets.
+        values: Whole, naive and fitted, `[3]`.
+        drawn: The same of resampled problems, `[resamples, 3]`; NaN where a set is missed.
+    """
     usable = np.isfinite(drawn).all(axis=1)
     # A resample that misses a small set altogether says nothing of it.
-    drawn = drawn[usable] if usable.any() else np.zeros((1, len(parts)))
+    drawn = drawn[usable] if usable.any() else np.zeros((1, 3))
     low, high = percentiles(drawn)
-    apart_low, apart_high = percentiles(drawn[:, 1] - drawn[:, 2])
-    whole_, naive, fitted = (float(value) for value in np.nan_to_num(values))
-    sets = ledger.sets // ledger.pairs * len(pairs)
+    apart = percentiles(drawn[:, 1:2] - drawn[:, 2:3])
     return GainCard(
-        pair=name,
-        contrast=contrast,
-        fit=fit,
-        k=ledger.k,
-        n_problems=round(float(chosen[:, 2].sum()) / sets, 1),
-        whole=_rounded(whole_),
+        pair=what[0],
+        contrast=what[1],
+        fit=what[2],
+        k=k,
+        n_problems=size,
+        whole=_rounded(values[0]),
         whole_low=_rounded(low[0]),
         whole_high=_rounded(high[0]),
-        naive=_rounded(naive),
+        naive=_rounded(values[1]),
         naive_low=_rounded(low[1]),
         naive_high=_rounded(high[1]),
-        crossfitted=_rounded(fitted),
+        crossfitted=_rounded(values[2]),
         crossfitted_low=_rounded(low[2]),
         crossfitted_high=_rounded(high[2]),
-        inflation=_rounded(naive - fitted),
-        inflation_low=_rounded(apart_low),
-        inflation_high=_rounded(apart_high),
+        inflation=_rounded(values[1] - values[2]),
+        inflation_low=_rounded(apart.low[0]),
+        inflation_high=_rounded(apart.high[0]),
     )
 
 

@@ -134,7 +134,7 @@ def _fates(chooser: Chooser, full: View, chosen: Bools) -> list[Fate]:
 
 def _sources(quotas: Quotas, fates: Sequence[Fate]) -> Iterator[SourceCard]:
     for number, (name, quota) in enumerate(zip(quotas.names, quotas.asked(), strict=True)):
-        of_it = [fates[at] for at in np.flatnonzero(quotas.source == number)]
+        of_it = [fates[at] for at in np.flatnonzero(quotas.source == number).tolist()]
         count = of_it.count("chosen")
         yield SourceCard(
             source=name,

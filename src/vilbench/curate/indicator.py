@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from vilbench.curate.material import Material
-from vilbench.curate.picks import Bools, Floats, Places, Weights, subsets
+from vilbench.curate.picks import Bools, Floats, Places, Weights
 
 Rule = Literal["difference", "mean-k", "share", "margin"]
 
@@ -63,31 +63,31 @@ def read(material: Material, weights: Weights, rule: Rule) -> Reading:
 
     Args:
         material: The pools.
-        weights: `[U, N]`; every row sums to the same size `M`.
+        weights: `[N, U]`; every column sums to the same size `M`.
         rule: The preference.
     """
-    size = int(weights[0].sum())
-    best = subsets(size, every_k=False)
+    size = int(weights[:, 0].sum())
     shape = (len(material.pairs), len(material.problems))
     prm, orm, preference = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for place, (by_steps, by_whole) in enumerate(material.ranked):
+    for place, (by_steps, by_whole) in enumerate(material.levels):
         judged = material.judged[place]
-        prm[place] = material.by_problem(by_steps.quality(weights, best), judged)
-        orm[place] = material.by_problem(by_whole.quality(weights, best), judged)
+        prm[place] = material.by_problem(by_steps.quality(weights), judged)
+        orm[place] = material.by_problem(by_whole.quality(weights), judged)
         if rule == "difference":
             preference[place] = prm[place] - orm[place]
         elif rule == "share":
             preference[place] = prm[place] > orm[place] + 10**-_DECIMALS
         elif rule == "mean-k":
-            held = subsets(size, every_k=True)
-            gain = by_steps.quality(weights, held) - by_whole.quality(weights, held)
+            steps, wholes = material.ordered[place]
+            gain = steps.quality(weights) - wholes.quality(weights)
             preference[place] = material.by_problem(gain, judged)
         else:
             forms = material.forms[place]
             gain = margin(forms.prm, material.correct, weights)
             gain -= margin(forms.orm, material.correct, weights)
             preference[place] = material.by_problem(gain, judged)
-    cot = material.by_problem((weights * material.correct).sum(axis=1) / size)
+    right = (weights * material.correct.T).sum(axis=0, dtype=np.float64)
+    cot = material.by_problem(right / size)
     return Reading(prm, orm, cot, preference, material.known)
 
 
@@ -96,8 +96,13 @@ def margin(scores: Floats, correct: Bools, weights: Weights) -> Floats:
 
     Solutions without a verdict are left out. 0 where only right or only wrong ones are left,
     or where all scores are equal.
+
+    Args:
+        scores: `[U, N]`.
+        correct: `[U, N]`.
+        weights: The version, `[N, U]`.
     """
-    drawn = np.where(np.isnan(scores), 0, weights).astype(np.float64)
+    drawn = np.where(np.isnan(scores), 0, weights.T).astype(np.float64)
     values = np.where(np.isnan(scores), 0.0, scores)
     mean = _mean(values, drawn)
     spread = np.sqrt(_mean((values - mean[:, None]) ** 2, drawn))

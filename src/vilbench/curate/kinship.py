@@ -34,9 +34,7 @@ def note(run: Run, places: Iterable[Path]) -> None:
 
 def noted(run: Run) -> list[Curated]:
     """Cards of the curated sets that a run is over, the last of each name."""
-    cards = (
-        Curated.model_validate(event.data) for event in run.events() if event.kind == _CURATED
-    )
+    cards = (Curated.model_validate(event.data) for event in run.events() if event.kind == _CURATED)
     return list({card.name: card for card in cards}.values())
 
 

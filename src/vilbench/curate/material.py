@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vilbench.curate.pairs import Pair, form_plan
-from vilbench.curate.picks import Bools, Floats, Places, Ranked
+from vilbench.curate.picks import LARGEST, Bools, Floats, Levels, Ordered, Places
 from vilbench.curate.records import RunCard
 from vilbench.errors import InputError
 from vilbench.evaluate.analysis import Stored
@@ -77,10 +77,18 @@ class Material:
         return np.array(given, dtype=np.bool_).reshape(len(self.pairs), len(self.owner))
 
     @cached_property
-    def ranked(self) -> tuple[tuple[Ranked, Ranked], ...]:
-        """Both forms in the order of their scores."""
+    def levels(self) -> tuple[tuple[Levels, Levels], ...]:
+        """Both forms of every pair by the levels of their scores."""
         return tuple(
-            (Ranked.of(one.prm, self.correct), Ranked.of(one.orm, self.correct))
+            (Levels.of(one.prm, self.correct), Levels.of(one.orm, self.correct))
+            for one in self.forms
+        )
+
+    @cached_property
+    def ordered(self) -> tuple[tuple[Ordered, Ordered], ...]:
+        """Both forms of every pair in the order of their scores."""
+        return tuple(
+            (Ordered.of(one.prm, self.correct), Ordered.of(one.orm, self.correct))
             for one in self.forms
         )
 
@@ -133,7 +141,7 @@ def gather(takes: Sequence[Take], pairs: Sequence[Pair]) -> Material:
                 numbers[name] = len(problems)
                 problems.append(problem.model_copy(update={"id": name}))
             owner.append(numbers[name])
-    size = min(take.card.n for take in takes)
+    size = min(*(take.card.n for take in takes), LARGEST)
     correct = [row[:size] for take in takes for row in take.stored.pools.correct()]
     forms = tuple(
         Forms(_scores(takes, pair.prm, size), _scores(takes, pair.orm, size)) for pair in pairs

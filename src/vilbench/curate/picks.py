@@ -2,7 +2,9 @@
 
 A version of a pool is a weight for each of its solutions: 1 for all is the pool itself, 0 and
 1 are a part of it, counts are a resample. Ties are met exactly, as in `selection.best_of`,
-which gives the same for weights of 1; here the order of the scores is found only once.
+which gives the same for weights of 1. What does not depend on the version is found only once:
+a pick from the whole of it needs a few passes over small integers, laid out so that they run
+along the problems.
 """
 
 from __future__ import annotations
@@ -16,13 +18,57 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Places = NDArray[np.intp]
-Weights = NDArray[np.intp]
-"""How often a version of each pool has a solution, `[U, N]`; every row sums to the same."""
+Small = NDArray[np.int16]
+Weights = Small
+"""How often a version of each pool has a solution, `[N, U]`; every column sums to the same."""
+
+LARGEST = 10_000
+"""Most solutions of a pool, so that counts stay small integers."""
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Pools in the order of their scores; every array is `[U, N]`.
+class Levels:
+    """Pools by the levels of their scores, for the pick from a whole version.
+
+    Attributes:
+        level: Place of each score among the different ones of its pool, the lowest 0, `[N, U]`.
+        right: Whether the solution is right, 0 or 1, `[N, U]`.
+    """
+
+    level: Small
+    right: Small
+
+    @classmethod
+    def of(cls, scores: Floats, correct: Bools) -> Self:
+        """Levels of scores.
+
+        Args:
+            scores: `[U, N]`; NaN is "no verdict", which is below every score.
+            correct: `[U, N]`.
+        """
+        values = np.where(np.isnan(scores), -np.inf, scores)
+        order = np.argsort(values, axis=1, kind="stable")
+        ordered = np.take_along_axis(values, order, axis=1)
+        steps = np.zeros(values.shape, dtype=np.int16)
+        steps[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        level = np.empty_like(steps)
+        np.put_along_axis(level, order, steps.cumsum(axis=1, dtype=np.int16), axis=1)
+        return cls(np.ascontiguousarray(level.T), np.ascontiguousarray(correct.T.astype(np.int16)))
+
+    def quality(self, weights: Weights) -> Floats:
+        """Chance that the best of a version is right, `[U]`, ties shared evenly."""
+        top = np.where(weights > 0, self.level, np.int16(-1)).max(axis=0)
+        tied = weights * (self.level == top)
+        hits = (tied * self.right).sum(axis=0, dtype=np.float64)
+        found: Floats = hits / tied.sum(axis=0, dtype=np.float64)
+        return found
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Pools in the order of their scores, for picks from subsets of every size.
+
+    Every array is `[U, N]`.
 
     Attributes:
         order: Places of the solutions, the lowest score first.
@@ -38,12 +84,7 @@ class Ranked:
 
     @classmethod
     def of(cls, scores: Floats, correct: Bools) -> Self:
-        """Ranks of solutions.
-
-        Args:
-            scores: `[U, N]`; NaN is "no verdict", which ranks below every score.
-            correct: `[U, N]`.
-        """
+        """The order of scores, as `Levels.of` takes them."""
         values = np.where(np.isnan(scores), -np.inf, scores)
         order = np.argsort(values, axis=1, kind="stable")
         values = np.take_along_axis(values, order, axis=1)
@@ -59,35 +100,25 @@ class Ranked:
         right = np.take_along_axis(correct, order, axis=1).astype(np.float64)
         return cls(order, low, np.ascontiguousarray(high), right)
 
-    def quality(self, weights: Weights, held: Floats) -> Floats:
-        """Expected share of right picks, `[U]`, ties shared evenly.
+    def quality(self, weights: Weights) -> Floats:
+        """Expected share of right picks, `[U]`, averaged over Best-of-k of every k.
 
         Args:
-            weights: The version, `[U, N]`.
-            held: `[M + 1]` with `M` the sum of a row: entry `m` is the share of subsets that
-                lie within the `m` lowest (`subsets`).
+            weights: The version, `[N, U]`.
         """
-        drawn = np.take_along_axis(weights, self.order, axis=1)
+        held = _held(int(weights[:, 0].sum()))
+        drawn = np.take_along_axis(weights.T.astype(np.intp), self.order, axis=1)
         upto = np.cumsum(drawn, axis=1)
         below = np.take_along_axis(upto - drawn, self.low, axis=1)
         upto = np.take_along_axis(upto, self.high, axis=1)
         share = (held[upto] - held[below]) / np.maximum(upto - below, 1)
-        found: Floats = np.einsum("un,un,un->u", drawn, share, self.right, optimize=False)
+        found: Floats = (drawn * share * self.right).sum(axis=1)
         return found
 
 
-def subsets(size: int, *, every_k: bool) -> Floats:
-    """Share of the subsets of `size` items that lie within the `m` lowest, `[size + 1]`.
-
-    Args:
-        size: Items of the pool.
-        every_k: Subsets of 1, 2, ... `size` items, each size weighing the same; else of all
-            items alone, so that the best of the whole pool is taken.
-    """
-    within = np.arange(size + 1)
-    if not every_k:
-        return (within == size).astype(np.float64)
+def _held(size: int) -> Floats:
+    """Share of the k-subsets within the `m` lowest, averaged over k from 1 to `size`, `[m]`."""
     taken = np.arange(size)
-    left = np.maximum(within[:, None] - taken, 0)
+    left = np.maximum(np.arange(size + 1)[:, None] - taken, 0)
     shares: Floats = np.cumprod(left / (size - taken), axis=1).mean(axis=1)
     return shares
