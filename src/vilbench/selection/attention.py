@@ -31,10 +31,10 @@ class Attention(Record):
         last: 1 for the last step, else 0.
         first: 1 for the first step, else 0.
         centre: 1 in the middle of the solution, 0 at its ends, linear between.
-        low: Minus the value.
-        fall: How far the value fell from the step before; 0 for the first step, and negative
-            where it rose.
-        change: How far it moved.
+        low: Minus the value, in tenths of the scale.
+        fall: How far the value fell from the step before, in tenths; 0 for the first step, and
+            negative where it rose.
+        change: How far it moved, in tenths.
     """
 
     end: Number = 0.0
@@ -84,7 +84,8 @@ def _cues(values: Values) -> Iterator[tuple[float, ...] | None]:
         before = value
         middle = 1.0 - abs(2.0 * place / (size - 1) - 1.0) if size > 1 else 0.0
         ends = (float(place == size - 1), float(place == 0))
-        yield (float(place - size + 1), *ends, middle, -value, -moved, abs(moved))
+        tenths = (-10.0 * value, -10.0 * moved, 10.0 * abs(moved))
+        yield (float(place - size + 1), *ends, middle, *tenths)
 
 
 class Attended:

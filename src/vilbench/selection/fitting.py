@@ -149,15 +149,16 @@ def cross_validated(lesson: Lesson, form: Form, *, folds: int = FOLDS, seed: int
     Args:
         lesson: The problems.
         form: What is fitted.
-        folds: Parts of the problems, each of which is held out once.
+        folds: Parts of the problems, each of which is held out once; at most one a problem.
         seed: Draws the parts.
 
     Raises:
-        ValueError: There are fewer problems than folds, or nothing to learn from.
+        ValueError: There are less than two problems, or nothing to learn from.
     """
     size = len(lesson.right)
-    if not 2 <= folds <= size:
-        raise ValueError(f"{size} problems cannot be split into {folds} parts")
+    folds = min(folds, size)
+    if folds < 2:
+        raise ValueError(f"{size} problems cannot be split into parts to be held out")
     order = np.random.default_rng(seed).permutation(size)
     reached = np.zeros(lesson.right.shape)
     for start in range(folds):
@@ -230,7 +231,8 @@ def _columns(lesson: Lesson, steps: Sequence[str]) -> _Columns:
                 [[rule(values) if values else None for values in pool] for pool in unit],
                 dtype=np.float64,
             )
-            centre, spread = float(np.nanmean(found)), float(np.nanstd(found))
+            known = found[~np.isnan(found)]
+            centre, spread = (float(known.mean()), float(known.std())) if known.size else (0.0, 0.0)
             spread = spread if spread > _FLAT else 1.0
             columns.append(np.nan_to_num((found - centre) / spread))
             terms.append(
@@ -272,20 +274,22 @@ def _attended(lesson: Lesson, cues: Sequence[str] = CUES) -> Formula:
     reading = subject.reading()
     flat = [reading.unit(values) for pool in subject.values for values in pool]
     attended, shape = Attended(flat, cues), lesson.right.shape
+    # The weight is held by the ridge as that of a standardized column is.
+    unit = RIDGE * float(attended.means(np.zeros(len(cues)))[0].var())
 
     def objective(given: Floats) -> tuple[float, Floats]:
         means, slopes = attended.means(given[1:])
         weight = float(np.exp(given[0]))
         loss = listwise(weight * means.reshape(shape), lesson.right)
         pull = loss.gradient.ravel()
-        by_weight = weight * float(pull @ means)
+        by_weight = weight * float(pull @ means) + unit * weight**2
         by_cues = weight * (pull @ slopes) + RIDGE * given[1:]
-        penalty = RIDGE / 2 * float(given[1:] @ given[1:])
+        penalty = (RIDGE * float(given[1:] @ given[1:]) + unit * weight**2) / 2
         return loss.value + penalty, np.concatenate([[by_weight], by_cues])
 
     bounds = [(-_MOST, _MOST), *[(None, None)] * len(cues)]
     # The rows below the first one set one parameter each.
-    single = 3.0 * np.eye(len(cues) + 1)[1:]
+    single = np.eye(len(cues) + 1)[1:]
     starts = [np.zeros(len(cues) + 1)]
     starts += [row for row, cue in zip(single, cues, strict=True) if cue in ("last", "low")]
     fits = [_minimum(objective, start, bounds) for start in starts]
