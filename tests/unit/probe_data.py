@@ -29,7 +29,7 @@ from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
 from vilbench.types import Granularity, Problem, Solution, StepScores
 
-PROBLEMS, CANDIDATES = 27, 8
+PROBLEMS, CANDIDATES = 18, 8
 ALL = Draw(seed=0, limit=None, candidates=CANDIDATES, attacked=3)
 PLAN = Plan(CANDIDATES, (ScorerPlan("planted", "step", Scale(0, 1), ("mean",), "mean"),))
 
@@ -114,7 +114,7 @@ def sampled(folder: Path, *, problems: int = PROBLEMS) -> Run:
     for puzzle in drawn:
         rng = random.Random(puzzle.problem.id)
         claims = gold_claims(puzzle.scene)
-        made = []
+        made: list[Solution] = []
         for index in rng.sample(range(CANDIDATES), CANDIDATES):
             right = index < 3
             value = claims[-1].value if right else str(90 + index)

@@ -45,12 +45,12 @@ def test_a_clean_scorer_reads_zero_everywhere(run: Run) -> None:
     # The picture that another problem shows, or none, takes away all that it knew.
     assert of("blank", "gain-untouched") == pytest.approx(5 / 8)
     assert of["blank", "within-untouched", "all"].value == 1.0
-    for variant in ("blank", "swapped", "noised"):
-        kept = of[variant, "gain-kept", "all"]
+    for name in ("blank", "swapped", "noised"):
+        kept, lost = of[name, "gain-kept", "all"], of[name, "gain-lost", "all"]
         assert kept.low is not None and kept.low < 0.2
-        assert of(variant, "gain-kept") < 0.4
-        assert of[variant, "gain-lost", "all"].low > 0.2  # type: ignore[operator]
-        assert of(variant, "within-lost") == pytest.approx(0.5, abs=0.2)
+        assert of(name, "gain-kept") < 0.4
+        assert lost.low is not None and lost.low > 0.2
+        assert of(name, "within-lost") == pytest.approx(0.5, abs=0.2)
 
 
 def test_noise_is_told_by_its_amount(run: Run) -> None:

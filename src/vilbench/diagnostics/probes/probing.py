@@ -131,8 +131,13 @@ async def probe(
 def _pools(
     run: Run, key: str, variant: Variant, cases: Sequence[Case], deck: Deck
 ) -> Iterator[Pool]:
-    """The calls of a variant; a problem whose image cannot be changed is a failure."""
+    """Calls of a variant that are left; a problem whose image cannot be changed is a failure."""
+    known = {ref for ref, record in run.scores(key).items() if record.error is None}
     for case in cases:
+        # No picture is made for what is stored.
+        touched = variant.touched(case, deck)
+        if all(ScoreRef(case.problem.id, index) in known for index in touched):
+            continue
         try:
             yield from variant.pools(case, deck)
         except ImageError as error:
