@@ -1,7 +1,7 @@
 """Numbers with their units, read exactly out of wording.
 
 Only plain numbers and powers of ten are read: "2√3", "3 + 4", "2^5", "1:2" and "(1,2)" hold
-none, "10^{-3}" does. "10⁵" does not: what is raised may be the mark of a footnote.
+none, "10^{-3}" and "10⁵" do. A mark of a footnote behind a 10 is taken for a power.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import re
 import unicodedata
 
 _SUPERSCRIPT = re.compile(r"[⁻⁺]?[⁰¹²³⁴-⁹]+")
-_RAISED = re.compile(r"(?<![\d.])10(?=[⁰¹²³⁴-⁹])")
 _MIXED = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
 _THOUSANDS = re.compile(r"(?<=\d)(?:\\,|[\u2009\u202f])(?=\d{3}(?!\d))")
 _WRAPPER = re.compile(
@@ -50,7 +49,6 @@ def plain(text: str) -> str:
     degrees become "°". What is not understood stays as it is.
     """
     text = _THOUSANDS.sub("", _MIXED.sub(" ", text))
-    text = _RAISED.sub("10 ", text)  # a power or a footnote: see `numbers`
     text = _SUPERSCRIPT.sub(lambda match: f"^{match[0]}", text)
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/").replace("−", "-")
     text = _INVISIBLE.sub("", text)
