@@ -154,7 +154,7 @@ def addresses(kind: str, run: str, problems: int, rng: random.Random) -> str:
     page = {"page": rng.randint(1, max(1, problems // 30))}
     methods = [method.name for scorer in SCORERS for method in scorer.methods()]
     one, other = rng.sample([*methods, "majority"], 2)
-    some = {
+    some: dict[str, dict[str, str | float]] = {
         "source": {"source": rng.choice(_SOURCES), "modality": rng.choice(_MODALITIES)},
         "contrast": {"right": one, "wrong": other},
         "no right candidate": {"pool": "none-right", "sort": "easy"},

@@ -286,5 +286,5 @@ def test_other_protocols_are_closed(app: Guard) -> None:
     async def send(message: object) -> None:
         sent.append(message)
 
-    asyncio.run(app({"type": "websocket", "path": "/", "headers": []}, receive, send))  # type: ignore[arg-type]
+    asyncio.run(app({"type": "websocket", "path": "/", "headers": []}, receive, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from viewer_data import (
@@ -409,10 +410,10 @@ def test_a_page_asks_no_more_of_the_disk_when_there_are_more_problems(tmp_path: 
         count = 0
         original = database.decode
 
-        def counting(kind: type[object], *rest: object) -> object:
+        def counting(kind: type[Any], *rest: Any) -> Any:
             nonlocal count
             count += kind is not Event
-            return original(kind, *rest)  # type: ignore[arg-type]
+            return original(kind, *rest)
 
         import vilbench.store.excerpts as excerpts
         import vilbench.store.run as run_module

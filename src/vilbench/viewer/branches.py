@@ -45,7 +45,7 @@ class Shape:
     Attributes:
         tree: The tree.
         values: What every node is worth under the chosen reading.
-        children: Best first: the one on the best path, then by value and visits.
+        children: Best first: by value, then by the best value behind it, then by visits.
         best: Nodes on the best path: from the root always to the child of the highest
             value; a child without one counts as much as the best behind it.
         right: Finished solutions with the right answer at the node and below.
@@ -96,7 +96,9 @@ class Shape:
                 below[parent] += below[place]
                 behind[parent] = max(behind[parent], worth[place])
         ordered = tuple(
-            tuple(sorted(some, key=lambda one: (-worth[one], -nodes[one].visits, one)))
+            tuple(
+                sorted(some, key=lambda one: (-worth[one], -behind[one], -nodes[one].visits, one))
+            )
             for some in children
         )
         best, here = {0}, 0
@@ -326,7 +328,7 @@ def _facts(node: NodeRecord) -> Sequence[str]:
     facts = []
     if node.rollouts:
         facts.append(f"{node.right} of {node.rollouts} right")
-    if node.visits:
+    if node.visits and node.visits != node.rollouts:
         facts.append("1 visit" if node.visits == 1 else f"{node.visits} visits")
     if node.judged is not None:
         facts.append(f"judged {numerals.decimal(node.judged, 2)}")

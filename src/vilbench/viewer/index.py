@@ -131,15 +131,16 @@ class Index:
             now, keys = marks(run), dict(stages.score_keys) if stages else {}
             identity = _identity(run, plan, stages)
             meta = dict(db.execute("SELECT key, value FROM meta"))
-            if meta.get("identity") != identity:
-                self._clear(db)
-                meta = {}
             before = Marks(*json.loads(meta.get("marks", "[0, 0, 0]")))
+            shrunk = any(new < old for new, old in zip(now, before, strict=True))
+            if meta.get("identity") != identity or shrunk:
+                self._clear(db)
+                meta, before = {}, Marks(0, 0, 0)
             known = json.loads(meta.get("keys", "{}"))
             changed = {
                 place for (place,) in db.execute("SELECT position FROM problems WHERE unsettled")
             }
-            if any(keys.get(scorer) != key for scorer, key in known.items()):
+            if not meta or any(keys.get(scorer) != key for scorer, key in known.items()):
                 changed |= set(range(1, now.problems + 1))
             elif now != before or known != keys:
                 changed |= set(range(before.problems + 1, now.problems + 1))
@@ -428,13 +429,18 @@ def _store_words(db: sqlite3.Connection, one: Measured) -> None:
 
 
 def _identity(run: Run, plan: Plan | None, stages: Stages | None) -> str:
-    """Changes with whatever makes the whole index another."""
+    """Changes with whatever makes the whole index another.
+
+    The first event holds a time in milliseconds: a run that was begun anew in the same second
+    may have the same file number.
+    """
     file = (run.folder / database.FILE).stat()
     parts = (
         _VERSION,
         run.manifest.fingerprint,
         run.manifest.created,
         (file.st_dev, file.st_ino),
+        run.rows("SELECT record FROM events ORDER BY number LIMIT 1"),
         plan,
         stages and (stages.sample_key, stages.n),
     )

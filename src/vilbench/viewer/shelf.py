@@ -33,7 +33,7 @@ _PAUSE = 1.0
 class Planner(Protocol):
     """Who knows how a run is analysed: recipes are above this room."""
 
-    def __call__(self, run: Run) -> Plan | None:
+    def __call__(self, run: Run, /) -> Plan | None:
         """The plan of the run's recipe; None for a run that is no Best-of-N run."""
         ...
 
