@@ -56,10 +56,10 @@ def _lines(card: Curated) -> Iterator[str]:
     sets = ", ".join(_text(one) for one in card.problem_sets)
     yield f"# {_text(card.name)}"
     yield ""
-    yield f"{card.problems} problems of {sets} on which scorers choose better by steps (as PRM) "
+    yield f"{card.problems} problems of {sets} on which scorers choose better by steps (as PRM)"
     yield "than by whole solutions (as ORM), by `vilbench curate` from the runs below."
     yield ""
-    yield "**Gains on this set are not gains elsewhere.** The problems were chosen for them. The "
+    yield "**Gains on this set are not gains elsewhere.** The problems were chosen for them. The"
     yield "tables give each gain as chosen, and on picks that had no part in the choice."
     yield ""
     yield "## Gains"
