@@ -61,7 +61,7 @@ def test_every_answer_forbids_what_it_can(app: Guard, closed: Guard) -> None:
             for method in METHODS:
                 told = ask(guard, "/", method, path=path).headers
                 assert told["x-content-type-options"] == "nosniff"
-                assert told["referrer-policy"] == "no-referrer"
+                assert told["referrer-policy"] == "same-origin"
                 assert told["x-frame-options"] == "DENY"
                 assert told["cross-origin-resource-policy"] == "same-origin"
                 assert "default-src 'none'" in told["content-security-policy"]

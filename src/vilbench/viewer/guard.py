@@ -26,8 +26,10 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names under which a browser on the same machine asks."""
 
 LOGIN: Final = "/login"
-OPEN: Final = frozenset({LOGIN, "/static/colours.css", "/static/viewer.css"})
-"""Paths that need no token: the form that asks for it, and what makes it readable."""
+OPEN: Final = frozenset(
+    {LOGIN, *(f"/static/{one}" for one in ("colours.css", "viewer.css", "viewer.js", "icon.svg"))}
+)
+"""Paths that need no token: the form that asks for it, and what its page loads."""
 
 COOKIE: Final = "vilbench_view"
 
@@ -40,6 +42,7 @@ POLICY: Final = (
 _HEADERS: Final[Mapping[str, str]] = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
+    # Without one a browser names no origin where it posts the token.
     "referrer-policy": "same-origin",
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
