@@ -456,6 +456,18 @@ def test_a_folder_without_runs_says_so(tmp_path: Path) -> None:
     assert "There is no run in this folder" in ask(viewer(tmp_path), "/").text
 
 
+def test_a_link_is_good_while_the_index_is_being_made(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    with Run.read(made(tmp_path / "run")) as run:
+        assert not index.look(run, PLAN, stages_of(run)).ready
+        given = {"right": "prm/mean", "source": "charts", "by": "judge", "sort": "high"}
+        query = Query.read(given, index.known())
+        assert index.find(query) == []
+        while not index.work(run, PLAN, stages_of(run)).ready:
+            pass
+    assert index.find(Query.read(given, index.known())) == [4]
+
+
 def test_every_state_has_an_address() -> None:
     known = Known(("a&b", "c"), ("m",), ("prm/mean", "majority"))
     query = Query(

@@ -192,7 +192,8 @@ class Index:
                         "SELECT modality FROM problems GROUP BY modality ORDER BY min(position)",
                         "SELECT name FROM methods ORDER BY number",
                     )
-                )
+                ),
+                whole=_progress(db).ready,
             )
 
     def find(self, query: Query) -> list[int]:

@@ -49,6 +49,9 @@ _ORDERS: Final[Mapping[str, str]] = {
 _SURE = 1e-9
 """A share this near to 1 or 0 is one."""
 
+_NONE = -1
+"""Number of a method that the index does not know yet."""
+
 _MOST_TEXT = 200
 _MOST_WORDS = 12
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
@@ -66,11 +69,12 @@ class Condition(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a run has to filter by."""
+    """What a run has to filter by; `whole` says that nothing else is to be expected."""
 
     sources: Sequence[str]
     modalities: Sequence[str]
     methods: Sequence[str]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class Query:
         names: dict[str, str] = {}
         for key, values in allowed.items():
             value = given.get(key, "")
-            if value and value not in values:
+            fixed = known.whole or key in ("pool", "sort")
+            if value and value not in values and fixed:
                 raise InputError("the run has nothing of that name", field=key)
             names[key] = value
         if names["sort"] in ("high", "low") and not names["by"]:
@@ -183,12 +188,12 @@ class Query:
         ):
             if method:
                 joins.append(_outcome(alias))
-                joined.append(methods[method])
+                joined.append(methods.get(method, _NONE))
                 where.append(test)
         ranged = self.low is not None or self.high is not None
         if self.by and (ranged or self.sort in ("high", "low")):
             joins.append(_outcome("s"))
-            joined.append(methods[self.by])
+            joined.append(methods.get(self.by, _NONE))
             for sign, bound in ((">=", self.low), ("<=", self.high)):
                 if bound is not None:
                     where.append(f"s.best {sign} ?")
