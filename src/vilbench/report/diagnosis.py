@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from vilbench.diagnostics.probes.measures import MEASURES
 from vilbench.diagnostics.probes.records import ProbeFinding
+from vilbench.diagnostics.probes.telling import main_ones
 from vilbench.diagnostics.records import (
     Agreement,
     Bias,
@@ -118,8 +120,14 @@ class Diagnosis:
 
     @property
     def probes(self) -> tuple[ProbeFinding, ...]:
-        """What scoring anew has shown."""
-        return self.record.probes
+        """What scoring anew has shown: the main figures."""
+        return main_ones(self.record.probes)
+
+    @property
+    def measures(self) -> tuple[tuple[str, str], ...]:
+        """What the probes measured, each in a sentence."""
+        names = dict.fromkeys(one.measure for one in self.probes)
+        return tuple((one, MEASURES[one]) for one in names if one in MEASURES)
 
     @cached_property
     def alarms(self) -> tuple[Alarm, ...]:

@@ -289,10 +289,10 @@ def _over_spread(changes: Sequence[Change], missing: int) -> Reading:
     name = "difference-over-spread"
     above, below = [a for a, _ in rows], [b for _, b in rows]
     if not rows or not sum(below):
-        return Reading(name, "share", None, None, None, len(rows), n, missing)
+        return Reading(name, "ratio", None, None, None, len(rows), n, missing)
     low, high = _bootstrap(len(rows)).ratio_interval(_column(above), _column(below))
     value = sum(above) / sum(below)
-    return Reading(name, "share", value, _known(low), _known(high), len(rows), n, missing)
+    return Reading(name, "ratio", value, _known(low), _known(high), len(rows), n, missing)
 
 
 def _mean(measure: str, unit: Unit, rows: Sequence[Sequence[float]], missing: int) -> Reading:

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from vilbench.types import Record
 
-Unit = Literal["score", "share", "auroc"]
+Unit = Literal["score", "share", "auroc", "ratio"]
 """What a value is measured in.
 
 - score: the scorer's own scale;
 - share: of picks, of solutions, of problems (an accuracy), of a gain; 1 is all of them;
-- auroc: an area under the ROC curve, or a difference of two.
+- auroc: an area under the ROC curve, or a difference of two;
+- ratio: of two scores, from 0 on without end.
 """
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from vilbench.diagnostics.probes.records import ProbeFinding
 
-_MAIN = {
+MAIN: Mapping[str, tuple[str, ...]] = {
     "rescoring": ("mean-difference", "largest-difference", "picks-changed"),
     "order": ("mean-difference", "largest-difference", "picks-changed"),
     "paraphrase": ("mean-difference", "difference-over-spread", "answers-changed"),
@@ -20,8 +20,12 @@ _MAIN = {
     "image": ("gain-untouched", "gain", "gain-lost", "within-lost"),
     "attack": ("raised", "raised-over-control", "beats-best", "beats-best-over-control"),
 }
-_SHOWN = 2
-"""Decimals of a figure on the scorer's own scale; shares are told as percentages."""
+"""The measures of each probe that say most; all others are in `diagnostics.json`."""
+
+
+def main_ones(findings: Sequence[ProbeFinding]) -> tuple[ProbeFinding, ...]:
+    """The findings that are worth a line: main measures, of changes that touched anything."""
+    return tuple(one for one in findings if one.measure in MAIN.get(one.probe, ()) and one.n)
 
 
 def lines(findings: Sequence[ProbeFinding]) -> Iterator[str]:
@@ -33,7 +37,7 @@ def lines(findings: Sequence[ProbeFinding]) -> Iterator[str]:
         some = list(of)
         known = {one.measure: one for one in some}
         slice_ = "" if modality == "all" else f" ({modality})"
-        told = "; ".join(f"{name} {_figure(known[name])}" for name in _MAIN[probe] if name in known)
+        told = "; ".join(f"{name} {_figure(known[name])}" for name in MAIN.get(probe, ()) if name in known)
         first = some[0]
         lacking = f", {first.missing} missing" if first.missing else ""
         left = f", {first.skipped} unchanged" if first.skipped else ""
@@ -44,8 +48,7 @@ def lines(findings: Sequence[ProbeFinding]) -> Iterator[str]:
 def _figure(one: ProbeFinding) -> str:
     if one.value is None:
         return "untold"
-    as_share = one.unit == "share" and one.measure != "difference-over-spread"
-    factor, digits, sign = (100, 1, " %") if as_share else (1, _SHOWN + 1, "")
+    factor, digits, sign = (100, 1, " %") if one.unit == "share" else (1, 3, "")
     value = f"{one.value * factor:.{digits}f}{sign}"
     if one.low is None or one.high is None:
         return value
