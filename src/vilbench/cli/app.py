@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,9 @@ from vilbench.cli.train import train
 from vilbench.cli.view import view
 from vilbench.cli.weights import weights
 from vilbench.recipes import listed
+
+if TYPE_CHECKING:
+    from vilbench.evaluate.results import Results
 
 _RUN_RECIPES = listed("run")
 
@@ -79,6 +82,19 @@ Fresh = Annotated[
 Plain = Annotated[bool, typer.Option("--plain", help="Plain lines: no bars, no boxes.")]
 RecipeName = Annotated[str, typer.Argument(help="A .yaml file, or the name of a shipped recipe.")]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.")]
+RunFolders = Annotated[list[Path], typer.Argument(help="Run folder; several are compared.")]
+PageOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="HTML file; of a comparison beside the first run if not given."
+    ),
+]
+FiguresOut = Annotated[
+    Path | None, typer.Option("--figures", help="Folder for the figures as SVG and CSV.")
+]
+LatexOut = Annotated[
+    Path | None, typer.Option("--latex", help="File for the main table in LaTeX (booktabs).")
+]
 
 _DEFAULT_OUT = Path("runs/demo")
 
@@ -160,9 +176,26 @@ def score(folder: RunFolder, scorer: Scorers = None, plain: Plain = False) -> No
 
 @app.command()
 @told()
-def report(folder: RunFolder, plain: Plain = False) -> None:
-    """Write a run's results and report anew, and print the table."""
-    _stored(folder, plain=plain, stages=())
+def report(
+    folders: RunFolders,
+    out: PageOut = None,
+    figures: FiguresOut = None,
+    latex: LatexOut = None,
+    plain: Plain = False,
+) -> None:
+    """Write a run's results and report anew, and print the table; compare several runs."""
+    from vilbench.cli import job, reporting
+
+    if len(folders) > 1:
+        line = job.command_line(sys.argv[1:])
+        reporting.compare(folders, out, figures, latex, line)
+        return
+    (folder,) = folders
+
+    def beside(results: Results) -> None:
+        reporting.beside(folder, results, out, figures, latex)
+
+    _stored(folder, plain=plain, stages=(), beside=beside)
 
 
 @app.command()
@@ -230,7 +263,12 @@ def _run(
 
 
 def _stored(
-    folder: Path, *, plain: bool, stages: tuple[str, ...], scorers: list[str] | None = None
+    folder: Path,
+    *,
+    plain: bool,
+    stages: tuple[str, ...],
+    scorers: list[str] | None = None,
+    beside: Callable[[Results], None] | None = None,
 ) -> None:
     from rich.console import Console
 
@@ -243,7 +281,9 @@ def _stored(
             chosen = recipe.only(scorers) if scorers else recipe
             job.note_command(stored, recipe, job.command_line(sys.argv[1:]))
             job.work(stored, chosen, console, plain=plain, stages=stages)
-        job.report(stored, recipe, console, plain=plain)
+        results = job.report(stored, recipe, console, plain=plain)
+        if beside is not None:
+            beside(results)
         _finish(job.failed_share(stored), recipe.max_failures)
 
 

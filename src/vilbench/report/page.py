@@ -68,10 +68,10 @@ def render(
     """
     found = Findings(results)
     figures = Figures(found)
-    css = _style()
+    css = stylesheet()
     histograms = {h.scorer: h for h in results.histograms}
     return (
-        _environment()
+        environment()
         .get_template("page.html.jinja")
         .render(
             results=results,
@@ -118,22 +118,24 @@ def kept(text: str) -> str:
 
 
 @cache
-def _style() -> str:
+def stylesheet() -> str:
+    """The rules of every page, the colours of figures among them."""
     parts = (("vilbench.display", "colours.css"), ("vilbench.report", "page.css"))
     read = (files(room).joinpath(name).read_text(encoding="utf-8") for room, name in parts)
     return "".join(read) + style.rules()
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of the pages: all that they show is escaped."""
+    made = Environment(
         loader=PackageLoader("vilbench.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         show=name,
         label=label,
         kept=kept,
@@ -152,4 +154,4 @@ def _environment() -> Environment:
         part=slice_label,
         **FILTERS,
     )
-    return environment
+    return made
