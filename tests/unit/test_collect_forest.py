@@ -17,6 +17,7 @@ from vilbench.collect.forest import COLLECT, Width, collect, noted_key
 from vilbench.collect.growth import Method
 from vilbench.collect.policy import Limits
 from vilbench.errors import RunStorageError
+from vilbench.executors import Halt
 from vilbench.search import RestMcts, TreeRecord
 from vilbench.store import trees
 from vilbench.store.records import Spent
@@ -348,3 +349,32 @@ async def test_answers_of_one_turn_are_one_commit(
         await collect(run, make_method("rollouts"), width=Width(40, 200, 40))
     assert sum(commits) == 400
     assert len(commits) < 20
+
+
+async def test_a_wish_to_stop_waits_for_what_is_under_way_and_begins_nothing_more(
+    rule: str, tmp_path: Path
+) -> None:
+    halt = Halt()
+
+    class Halting(ScriptedEngine):
+        async def generate(
+            self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
+        ) -> list[Completion]:
+            halt.asked = halt.asked or self.requests >= 3
+            return await super().generate(prompt, n, sampling, seed, first=first)
+
+    scorer = HashScorer() if rule[:2] == "re" else None
+    with make_run(tmp_path / "whole") as run:
+        engine = ScriptedEngine(reply)
+        await collect(run, make_method(rule, engine, scorer), width=ONE)
+        whole, every = grown(run, make_method(rule, engine, scorer)), engine.requests
+    with make_run(tmp_path / "torn") as run:
+        first = Halting(reply)
+        harvest = await collect(run, make_method(rule, first, scorer), width=ONE, halt=halt)
+        assert harvest.stopped == "interrupt"
+        assert first.requests < every
+        rest = ScriptedEngine(reply)
+        method = make_method(rule, rest, scorer)
+        await collect(run, method, width=ONE)
+        assert grown(run, method) == whole
+        assert first.requests + rest.requests == every

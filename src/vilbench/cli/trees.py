@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 
 from rich.console import Console
 
 from vilbench import config
-from vilbench.cli.job import rejected_rows
-from vilbench.cli.meter import meter
+from vilbench.cli.job import rejected_rows, serving
 from vilbench.collect.budget import Ledger
 from vilbench.collect.forest import COLLECT, Harvest, collect
-from vilbench.config import CollectRecipe, SearchRecipe
-from vilbench.evaluate.pools import Scale
-from vilbench.guided.solutions import Answering, answer
+from vilbench.config import CollectRecipe
 from vilbench.store import trees
 from vilbench.store.records import Failure
 from vilbench.store.run import Run
@@ -31,34 +27,11 @@ def grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> H
 
 async def _grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> Harvest:
     built = config.build_method(recipe)
-    async with AsyncExitStack() as stack:
-        for engine in built.engines:
-            stack.push_async_callback(engine.aclose)
-        progress = meter(console, plain=plain)
-        stack.enter_context(progress)
+    engines = config.Built(None, (), (), built.engines)
+    async with serving(run, engines, console, plain=plain) as (progress, halt):
         return await collect(
-            run, built.method, width=built.width, total=built.total, progress=progress
+            run, built.method, width=built.width, total=built.total, progress=progress, halt=halt
         )
-
-
-def search(run: Run, recipe: SearchRecipe, console: Console, *, plain: bool) -> Harvest:
-    """Searches the problems of a run that have no tree, and makes their solutions its pools."""
-    return asyncio.run(_search(run, recipe, console, plain=plain))
-
-
-async def _search(run: Run, recipe: SearchRecipe, console: Console, *, plain: bool) -> Harvest:
-    built = config.build_method(recipe.trees())
-    async with AsyncExitStack() as stack:
-        for engine in built.engines:
-            stack.push_async_callback(engine.aclose)
-        progress = meter(console, plain=plain)
-        stack.enter_context(progress)
-        harvest = await collect(
-            run, built.method, width=built.width, total=built.total, progress=progress
-        )
-        scale = recipe.scorer.plan().scale or Scale(0.0, 1.0)
-        answer(run, Answering(built.method, scale, recipe.keep))
-        return harvest
 
 
 def told(run: Run, harvest: Harvest) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from vilbench.executors import Halt
 from vilbench.store.records import Spent
 from vilbench.types import Usage
 
@@ -159,15 +160,19 @@ class Account:
         budget: Limits of the run.
         prices: For the limit of money.
         ledger: Spent before and since this start.
+        halt: No round of requests is begun once it is asked for.
     """
 
     budget: Budget
     prices: Prices
     ledger: Ledger = field(default_factory=Ledger)
     started: float = field(default_factory=time.monotonic)
+    halt: Halt = field(default_factory=Halt)
 
     def reached(self) -> str:
-        """Name of the limit that is reached; "" for none."""
+        """Name of the limit that is reached, "interrupt" for a wish to stop; "" for none."""
+        if self.halt.asked:
+            return "interrupt"
         if self.budget.limited:
             self.ledger.seconds = time.monotonic() - self.started
         return self.budget.reached(self.ledger, self.prices)

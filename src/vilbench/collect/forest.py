@@ -13,7 +13,7 @@ from vilbench.collect.budget import Account, Budget
 from vilbench.collect.growth import Growth, Method, Places
 from vilbench.collect.journal import Journal
 from vilbench.errors import EngineError
-from vilbench.executors import map_bounded
+from vilbench.executors import Halt, map_bounded
 from vilbench.progress import Progress, Silence
 from vilbench.store import trees
 from vilbench.store.records import Call, Failure, Spent
@@ -68,6 +68,7 @@ async def collect(
     width: Width | None = None,
     total: Budget | None = None,
     progress: Progress | None = None,
+    halt: Halt | None = None,
 ) -> Harvest:
     """Grows a tree of every problem of the run that has none yet.
 
@@ -80,6 +81,8 @@ async def collect(
         width: How much happens at a time; the default width where None.
         total: Limits of the run; none where None.
         progress: Told of every problem.
+        halt: No tree, and no round of requests of one, is begun once it is asked for; what is
+            under way is waited for and stored.
 
     Raises:
         RunStorageError: An answer or a tree cannot be stored.
@@ -89,7 +92,8 @@ async def collect(
     note(run, method)
     done = trees.finished(run, harvest.key)
     known = trees.calls(run, harvest.key)
-    account = Account(total or Budget(), method.prices)
+    halt = halt or Halt()
+    account = Account(total or Budget(), method.prices, halt=halt)
     for spent in (*done.values(), *map(_paid, known.values())):
         account.ledger.add(spent)
     problems = run.problems()
@@ -109,7 +113,7 @@ async def collect(
         harvest.ended[grown.tree.stopped] += 1
         return True
 
-    async with aclosing(map_bounded(grow, todo, width.trees)) as outcomes:
+    async with aclosing(map_bounded(grow, todo, width.trees, halt)) as outcomes:
         async for outcome in outcomes:
             if isinstance(outcome.value, EngineError):
                 error, problem_id = str(outcome.value), outcome.item.id
@@ -129,6 +133,8 @@ async def collect(
                 progress.advance(COLLECT, failed=False)
             else:
                 harvest.stopped = account.reached()
+    if halt.asked and harvest.finished + harvest.failed < len(todo):
+        harvest.stopped = account.reached()
     progress.end(COLLECT)
     return harvest
 
