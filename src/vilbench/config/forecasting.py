@@ -264,6 +264,11 @@ def _listed(names: Sequence[str]) -> str:
 
 async def _run(recipe: Recipe, figures: _Figures) -> list[Line]:
     engine = recipe.sample.engine
+    if recipe.sample.extraction is not None:
+        figures.more.append(
+            f"not in the figures: {recipe.sample.extraction.engine.model} is asked about answers "
+            "that the rules cannot read, a short request for each such solution"
+        )
     model = figures.model(engine)
     solver = figures.solver(model, recipe.sample.format)
     sampler = sampler_of(recipe, solver)
