@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 from probe_data import ALL, PLAN, Planted, found, probed, sampled, scored, truth
 
-from vilbench.diagnostics.probes import PROBES, Deck, Draw, draw_cases, findings, forecast, probe
+from vilbench.diagnostics.probes import (
+    PROBES,
+    Deck,
+    Draw,
+    draw_cases,
+    failed_calls,
+    findings,
+    forecast,
+    probe,
+)
 from vilbench.errors import EngineError, RunError
 from vilbench.evaluate.analysis import Plan, stored
 from vilbench.evaluate.pools import Scale, ScorerPlan
@@ -154,6 +163,10 @@ def test_a_failed_call_is_counted_and_tried_again(run: Run, scorer: Planted) -> 
     assert of["blank", "gain", "all"].n_problems == 2
     assert of["blank", "gain", "all"].missing == 4
     assert {one.problem_id for one in run.failures()} == {broken}
+    asked = [PROBES["rescoring"], PROBES["image"]]
+    # Nothing is swapped here: there is one problem of each kind.
+    assert len(failed_calls(run, ["planted"], asked, FEW)) == 4
+    assert not failed_calls(run, ["planted"], [PROBES["attack"]], FEW)
     probed(run, scorer, ("rescoring", "image"), FEW)
     assert not run.failures()
     assert found(run)["again", "mean-difference", "all"].missing == 0

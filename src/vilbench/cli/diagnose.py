@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vilbench.cli.screen import say, stoppable, told
+from vilbench.cli.screen import FAILURES, say, stoppable, told
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from vilbench.config.probing import Probing
     from vilbench.store.run import Run
+
+_TOLD = 20
+"""Most failures on the terminal."""
 
 
 @told()
@@ -71,6 +74,7 @@ def diagnose(
         _score(stored, asked, console, plain=plain)
         job.report(stored, recipe, console, plain=plain)
         _tell(stored, asked)
+        _finish(stored, asked)
 
 
 def _forecast(stored: Run, asked: Probing) -> None:
@@ -134,5 +138,27 @@ def _tell(stored: Run, asked: Probing) -> None:
     from vilbench.diagnostics.probes import findings
     from vilbench.diagnostics.probes.telling import lines
 
-    for line in lines(findings(stored, config.plan(asked.recipe))):
+    probed = {one.name for one in asked.probes}
+    found = findings(stored, config.plan(asked.recipe))
+    for line in lines([one for one in found if one.probe in probed]):
         say(line)
+
+
+def _finish(stored: Run, asked: Probing) -> None:
+    """Tells what failed; too much of it is an exit code.
+
+    Raises:
+        typer.Exit: More calls failed than the recipe allows.
+    """
+    from vilbench.diagnostics.probes import failed_calls
+
+    scorers = [one.name for one in asked.recipe.scorers]
+    failures = failed_calls(stored, scorers, asked.probes, asked.draw)
+    for failure in failures[:_TOLD]:
+        say(f"failed: {failure.problem_id}: {failure.error}")
+    if failures:
+        say(f"{len(failures)} calls failed; the same command tries them again")
+    problems = min(asked.draw.limit or len(stored.problems()), len(stored.problems()))
+    units = problems * sum(len(one.scored) for one in asked.probes) * len(scorers)
+    if len(failures) > asked.recipe.max_failures * units:
+        raise typer.Exit(FAILURES)

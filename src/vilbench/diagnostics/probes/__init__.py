@@ -15,7 +15,7 @@ from vilbench.diagnostics.probes.cases import Case, Deck, Draw, draw_cases
 from vilbench.diagnostics.probes.findings import findings
 from vilbench.diagnostics.probes.kinds import PROBES, Probe
 from vilbench.diagnostics.probes.measures import MEASURES
-from vilbench.diagnostics.probes.probing import Work, begun_probes, forecast, probe
+from vilbench.diagnostics.probes.probing import Work, begun_probes, failed_calls, forecast, probe
 from vilbench.diagnostics.probes.records import ProbeFinding
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Work",
     "begun_probes",
     "draw_cases",
+    "failed_calls",
     "findings",
     "forecast",
     "probe",

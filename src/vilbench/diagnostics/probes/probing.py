@@ -189,6 +189,25 @@ def forecast(
             )
 
 
+def failed_calls(
+    run: Run, scorers: Sequence[str], probes: Sequence[Probe], draw: Draw
+) -> list[Failure]:
+    """Problems of which a call of these probes failed, once for each variant.
+
+    Raises:
+        RunError: Nothing has been sampled yet.
+    """
+    keys = noted(run).score_keys
+    of = {
+        variant_key(keys[scorer], variant, draw)
+        for scorer in scorers
+        if scorer in keys
+        for one in probes
+        for variant in one.scored
+    }
+    return [failure for failure in run.failures() if failure.key in of]
+
+
 def _note(run: Run, scorer: str, one: Probe, draw: Draw, key: str) -> None:
     data: dict[str, JsonValue] = {
         "scorer": scorer,

@@ -37,7 +37,8 @@ def lines(findings: Sequence[ProbeFinding]) -> Iterator[str]:
         some = list(of)
         known = {one.measure: one for one in some}
         slice_ = "" if modality == "all" else f" ({modality})"
-        told = "; ".join(f"{name} {_figure(known[name])}" for name in MAIN.get(probe, ()) if name in known)
+        names = [name for name in MAIN.get(probe, ()) if name in known]
+        told = "; ".join(f"{name} {_figure(known[name])}" for name in names)
         first = some[0]
         lacking = f", {first.missing} missing" if first.missing else ""
         left = f", {first.skipped} unchanged" if first.skipped else ""
