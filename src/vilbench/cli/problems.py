@@ -72,7 +72,7 @@ def list_problems() -> None:
         ]
         say(f"  splits: {', '.join(parts)}; hub: {found.repository}")
     say("Own data: a .jsonl, .csv, .tsv, .parquet, .json or .zip file, or a folder.")
-    say("Steps with labels: VisualProcessBench, by vilbench.problems.stepwise.")
+    say("Steps with labels: VisualProcessBench and ProcessBench, for vilbench stepbench.")
     say("For training alone: ViLReward-73K and VisualPRM400K, by 'kind' in a recipe of 'train'.")
 
 
