@@ -7,6 +7,8 @@ judge of whole solutions. A server in a process of its own shows them, and one c
 figure is over many addresses, which change from one request to the next. Memory is the peak
 resident size of the whole server process as the kernel counted it, the interpreter with all
 libraries included. The index is made once, while pages are there already; its time is told.
+"CPU" is what the server had of a processor per request, which other work on the machine does not
+change; the other figures are of the clock.
 """
 
 from __future__ import annotations
@@ -218,6 +220,12 @@ def peak(process: int) -> float:
     return int(held.split()[1]) / 1000
 
 
+def worked(process: int) -> float:
+    """Seconds that a process has had of a processor."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(folder: Path, problems: int, repeats: int) -> Iterator[dict[str, object]]:
     """Figures of one run, the first page and the index first."""
     port = 20_000 + os.getpid() % 20_000
@@ -235,10 +243,16 @@ def measure(folder: Path, problems: int, repeats: int) -> Iterator[dict[str, obj
                 time.sleep(1.1)
                 _, page = ask(port, f"{run}/problems")
             index = time.perf_counter() - began
-            yield {"problems": problems, "page": "index", "seconds": index}
+            yield {
+                "problems": problems,
+                "page": "index",
+                "seconds": index,
+                "processor": worked(server.pid),
+            }
             rng = random.Random(0)
             for kind in KINDS:
                 given = [addresses(kind, run, problems, rng) for _ in range(repeats)]
+                before = worked(server.pid)
                 times = sorted(ask(port, address)[0] for address in given)
                 yield {
                     "problems": problems,
@@ -246,6 +260,7 @@ def measure(folder: Path, problems: int, repeats: int) -> Iterator[dict[str, obj
                     "median": statistics.median(times),
                     "p95": times[max(0, round(0.95 * len(times)) - 1)],
                     "worst": times[-1],
+                    "processor": (worked(server.pid) - before) / repeats,
                 }
             size = sum(one.stat().st_size for one in Path(cache).iterdir()) / 1e6
             yield {"problems": problems, "memory": peak(server.pid), "index file": size}
@@ -271,8 +286,10 @@ def told(figures: dict[str, object]) -> str:
         sizes = f"peak memory {figures['memory']:.0f} MB, index file {figures['index file']:.0f} MB"
         return f"{figures['problems']:>7}  {sizes}"
     if "seconds" in figures:
-        return f"{figures['problems']:>7}  {figures['page']!s:28} {figures['seconds']:8.3f} s"
-    times = "".join(f"{1000 * float(str(figures[key])):9.0f}" for key in ("median", "p95", "worst"))
+        cpu = f"   CPU {figures['processor']:.1f} s" if "processor" in figures else ""
+        return f"{figures['problems']:>7}  {figures['page']!s:28} {figures['seconds']:8.3f} s{cpu}"
+    kinds = ("median", "p95", "worst", "processor")
+    times = "".join(f"{1000 * float(str(figures[key])):9.0f}" for key in kinds)
     return f"{figures['problems']:>7}  {figures['page']!s:28}{times} ms"
 
 
@@ -289,7 +306,7 @@ def main() -> None:
         return
     figures = []
     with tempfile.TemporaryDirectory() as temporary:
-        print(f"{'':7}  {'':28}{'median':>9}{'p95':>9}{'worst':>9}")
+        print(f"{'':7}  {'':28}{'median':>9}{'p95':>9}{'worst':>9}{'CPU':>9}")
         for problems in given.problems:
             folder = (given.runs or Path(temporary)) / f"made-{problems}"
             if not folder.exists():

@@ -12,14 +12,14 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from vilbench.display.text import visible
 from vilbench.evaluate.analysis import Plan
 from vilbench.evaluate.pools import ScorerPlan
 from vilbench.evaluate.results import Histogram
@@ -27,40 +27,22 @@ from vilbench.evaluate.stages import Stages
 from vilbench.store import database
 from vilbench.store.excerpts import Marks, changed_since, marks, problems_at
 from vilbench.store.run import Run
-from vilbench.viewer.measure import Measured, measure
-from vilbench.viewer.query import Known, Query, spaced
+from vilbench.viewer.entries import TABLES, listed, methods, store
+from vilbench.viewer.measure import measure
+from vilbench.viewer.query import Known, Query
+
+T = TypeVar("T")
 
 _VERSION: Final = 3
+_MOST_ANSWERS: Final = 64
+"""Answers that are kept: lists of places, 8 bytes a problem, and counts."""
+
 _CHUNK: Final = 20
 """Problems that are stored together; short, so that readers wait for none of it."""
 
 _BINS: Final = 16
-_SNIPPET: Final = 240
 _FRESH_FOR: Final = 10.0
 """Seconds for which counted values are good enough to colour by."""
-
-_MOST_CHARACTERS: Final = 200_000
-"""Most characters of a problem's texts that are searched."""
-
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE todo (position INTEGER PRIMARY KEY);
-CREATE TABLE problems (
-    position INTEGER PRIMARY KEY, id TEXT, source TEXT, modality TEXT, question TEXT,
-    image TEXT, size INTEGER, stored INTEGER, correct INTEGER, wrong INTEGER,
-    unparsed INTEGER, failed INTEGER, unsettled INTEGER);
-CREATE INDEX by_source ON problems (source, modality);
-CREATE TABLE methods (number INTEGER PRIMARY KEY, name TEXT UNIQUE);
-CREATE TABLE outcomes (
-    method INTEGER, position INTEGER, share REAL, best REAL, chosen INTEGER, tied INTEGER,
-    PRIMARY KEY (method, position)) WITHOUT ROWID;
-CREATE TABLE readings (
-    scorer TEXT, position INTEGER, correct BLOB, wrong BLOB, missing INTEGER,
-    PRIMARY KEY (scorer, position)) WITHOUT ROWID;
-CREATE TABLE texts (position INTEGER PRIMARY KEY, number INTEGER, stored INTEGER);
-CREATE INDEX by_number ON texts (number);
-CREATE VIRTUAL TABLE words USING fts5 (body, content='', tokenize='unicode61');
-"""
 
 
 class Row(NamedTuple):
@@ -124,6 +106,7 @@ class Index:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._histograms: tuple[str, float, dict[str, Histogram]] = ("", 0.0, {})
+        self._answers: dict[Hashable, tuple[str, Any]] = {}
 
     def look(self, run: Run, plan: Plan | None, stages: Stages | None) -> Progress:
         """Notes which problems have to be measured anew; cheap where nothing changed."""
@@ -177,12 +160,25 @@ class Index:
             measured = [measure(run, plan, stages, one) for one in problems_at(run, places)]
             with _transaction(db):
                 for one in measured:
-                    _store(db, one, plan)
+                    store(db, one, plan)
                 db.executemany("DELETE FROM todo WHERE position = ?", [(one,) for one in places])
             return _progress(db)
 
+    def _kept(self, question: Hashable, answer: Callable[[], T]) -> T:
+        """An answer as long as the index stays as it is; the latest few are kept."""
+        state = self.state()
+        held = self._answers.pop(question, None)
+        found: T = held[1] if held is not None and held[0] == state else answer()
+        self._answers[question] = (state, found)
+        while len(self._answers) > _MOST_ANSWERS:
+            self._answers.pop(next(iter(self._answers)), None)
+        return found
+
     def known(self) -> Known:
         """What there is to filter by."""
+        return self._kept("known", self._known)
+
+    def _known(self) -> Known:
         with self._reading() as db:
             return Known(
                 *(
@@ -198,8 +194,11 @@ class Index:
 
     def find(self, query: Query) -> list[int]:
         """Places of the problems that a query keeps, in its order."""
+        return self._kept(("find", replace(query, page=1)), lambda: self._find(query))
+
+    def _find(self, query: Query) -> list[int]:
         with self._reading() as db:
-            asked = query.condition(_methods(db))
+            asked = query.condition(methods(db))
             found = db.execute(
                 f"SELECT p.position FROM problems p {asked.joins} "  # noqa: S608 - our own words
                 f"WHERE {asked.where} ORDER BY {asked.order}",
@@ -209,8 +208,11 @@ class Index:
 
     def count(self, query: Query) -> int:
         """How many problems a query keeps."""
+        return self._kept(("count", query), lambda: self._count(query))
+
+    def _count(self, query: Query) -> int:
         with self._reading() as db:
-            asked = query.condition(_methods(db))
+            asked = query.condition(methods(db))
             found = db.execute(
                 f"SELECT count(*) FROM problems p {asked.joins} WHERE {asked.where}",  # noqa: S608
                 asked.values,
@@ -225,26 +227,27 @@ class Index:
                 for row in db.execute(
                     "SELECT position, id, source, modality, question, "  # noqa: S608 - numbers
                     "image, size, stored, "
-                    f"correct FROM problems WHERE position IN ({_list(places)})"
+                    f"correct FROM problems WHERE position IN ({listed(places)})"
                 )
             }
         return [found[place] for place in places if place in found]
 
-    def outcomes(
-        self, places: Sequence[int], methods: Sequence[str]
-    ) -> dict[tuple[int, str], Mark]:
+    def outcomes(self, places: Sequence[int], wanted: Sequence[str]) -> dict[tuple[int, str], Mark]:
         """How methods fared on problems."""
         with self._reading() as db:
-            names = {number: name for name, number in _methods(db).items() if name in methods}
+            names = {number: name for name, number in methods(db).items() if name in wanted}
             found = db.execute(
                 "SELECT position, method, share, best, tied FROM outcomes "  # noqa: S608 - numbers
-                f"WHERE method IN ({_list(list(names))}) "
-                f"AND position IN ({_list(places)})"
+                f"WHERE method IN ({listed(list(names))}) "
+                f"AND position IN ({listed(places)})"
             )
             return {(place, names[number]): Mark(*rest) for place, number, *rest in found}
 
     def totals(self) -> Totals:
         """All problems together."""
+        return self._kept("totals", self._totals)
+
+    def _totals(self) -> Totals:
         with self._reading() as db:
             found = db.execute(
                 "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored), 0), "
@@ -257,6 +260,9 @@ class Index:
         """Problems by their source or modality."""
         if column not in ("source", "modality"):
             raise ValueError(column)
+        return self._kept(("by", column), lambda: self._by(column))
+
+    def _by(self, column: str) -> list[Tally]:
         with self._reading() as db:
             found = db.execute(
                 f"SELECT {column}, count(*), sum(stored), sum(correct) FROM problems "  # noqa: S608
@@ -266,6 +272,9 @@ class Index:
 
     def accuracy(self) -> dict[str, float]:
         """Mean chance of being right by method, over the problems where it chose."""
+        return self._kept("accuracy", self._accuracy)
+
+    def _accuracy(self) -> dict[str, float]:
         with self._reading() as db:
             found = db.execute(
                 "SELECT name, avg(share) FROM outcomes JOIN methods ON number = method "
@@ -327,7 +336,7 @@ class Index:
             db.execute("PRAGMA synchronous=OFF")
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 with _transaction(db):
-                    for statement in _TABLES.split(";"):
+                    for statement in TABLES.split(";"):
                         db.execute(statement)
             yield db
 
@@ -343,90 +352,6 @@ class Index:
             for table in ("meta", "todo", "problems", "methods", "outcomes", "readings", "texts"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
             db.execute("INSERT INTO words (words) VALUES ('delete-all')")
-
-
-def _store(db: sqlite3.Connection, one: Measured, plan: Plan | None) -> None:
-    problem, place = one.pools.problems[0], one.position
-    verdicts = [solution.verdict for solution in one.pool[:]] if one.stored else []
-    waiting = sum(s.error == "no solution is stored" for s in one.pool)
-    db.execute(
-        "INSERT OR REPLACE INTO problems VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            place,
-            visible(problem.id),
-            visible(problem.source),
-            problem.modality,
-            visible(problem.question[:_SNIPPET]),
-            problem.images[0].digest if problem.images else "",
-            len(one.pool),
-            one.stored,
-            verdicts.count("correct"),
-            verdicts.count("wrong"),
-            verdicts.count("unparsed"),
-            verdicts.count("failed") - (waiting if one.stored else 0),
-            one.unsettled,
-        ),
-    )
-    numbers = _methods(db)
-    db.execute(
-        f"DELETE FROM outcomes WHERE position = ? AND method IN ({_list(list(numbers.values()))})",  # noqa: S608
-        (place,),
-    )
-    for name in one.outcomes:
-        if name not in numbers:
-            found = db.execute("INSERT INTO methods (name) VALUES (?)", (name,))
-            numbers[name] = found.lastrowid or 0
-    db.executemany(
-        "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (
-                numbers[name],
-                place,
-                o.share,
-                o.best,
-                o.chosen[0] if o.chosen else None,
-                len(o.chosen),
-            )
-            for name, o in one.outcomes.items()
-        ],
-    )
-    right = [solution.verdict == "correct" for solution in one.pool]
-    for scorer in plan.scorers if plan else ():
-        given = one.given.get(scorer.name)
-        if not given:
-            where = "scorer = ? AND position = ?"
-            db.execute(f"DELETE FROM readings WHERE {where}", (scorer.name, place))  # noqa: S608
-        else:
-            kinds: tuple[list[float], list[float]] = ([], [])
-            missing = 0
-            for index, record in given.items():
-                for value in record.values if index < len(right) else ():
-                    if value is None:
-                        missing += 1
-                    else:
-                        kinds[0 if right[index] else 1].append(value)
-            db.execute(
-                "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?)",
-                (scorer.name, place, *(np.array(kind).tobytes() for kind in kinds), missing),
-            )
-    _store_words(db, one)
-
-
-def _store_words(db: sqlite3.Connection, one: Measured) -> None:
-    """The texts of a problem under a new number where they changed; the old one is forgotten."""
-    held = db.execute("SELECT stored FROM texts WHERE position = ?", (one.position,)).fetchone()
-    if held is not None and held[0] == one.stored:
-        return
-    problem = one.pools.problems[0]
-    lines = dict.fromkeys(
-        [problem.id, problem.question, *problem.choices]
-        + [line for solution in one.pool for line in solution.text.split("\n")]
-    )
-    body = spaced("\n".join(lines)[:_MOST_CHARACTERS])
-    body = body.encode("utf-8", "replace").decode("utf-8")
-    number = (db.execute("SELECT max(number) FROM texts").fetchone()[0] or 0) + 1
-    db.execute("INSERT INTO words (rowid, body) VALUES (?, ?)", (number, body))
-    db.execute("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", (one.position, number, one.stored))
 
 
 def _identity(run: Run, plan: Plan | None, stages: Stages | None) -> str:
@@ -448,10 +373,6 @@ def _identity(run: Run, plan: Plan | None, stages: Stages | None) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _methods(db: sqlite3.Connection) -> dict[str, int]:
-    return dict(db.execute("SELECT name, number FROM methods").fetchall())
-
-
 def _progress(db: sqlite3.Connection) -> Progress:
     left = db.execute("SELECT count(*) FROM todo").fetchone()[0]
     new = "SELECT count(*) FROM todo WHERE position NOT IN (SELECT position FROM problems)"
@@ -470,7 +391,3 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-
-
-def _list(numbers: Sequence[int]) -> str:
-    return ",".join(str(int(one)) for one in numbers)
