@@ -82,6 +82,10 @@ Fresh = Annotated[
 Plain = Annotated[bool, typer.Option("--plain", help="Plain lines: no bars, no boxes.")]
 RecipeName = Annotated[str, typer.Argument(help="A .yaml file, or the name of a shipped recipe.")]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.")]
+Dev = Annotated[
+    Path | None,
+    typer.Option("--dev", help="Run over other problems, to fit the scorers' calibration on."),
+]
 RunFolders = Annotated[list[Path], typer.Argument(help="Run folder; several are compared.")]
 PageOut = Annotated[
     Path | None,
@@ -181,6 +185,7 @@ def report(
     out: PageOut = None,
     figures: FiguresOut = None,
     latex: LatexOut = None,
+    dev: Dev = None,
     plain: Plain = False,
 ) -> None:
     """Write a run's results and report anew, and print the table; compare several runs."""
@@ -195,7 +200,7 @@ def report(
     def beside(results: Results) -> None:
         reporting.beside(folder, results, out, figures, latex)
 
-    _stored(folder, plain=plain, stages=(), beside=beside)
+    _stored(folder, plain=plain, stages=(), beside=beside, dev=dev)
 
 
 @app.command()
@@ -269,6 +274,7 @@ def _stored(
     stages: tuple[str, ...],
     scorers: list[str] | None = None,
     beside: Callable[[Results], None] | None = None,
+    dev: Path | None = None,
 ) -> None:
     from rich.console import Console
 
@@ -281,7 +287,7 @@ def _stored(
             chosen = recipe.only(scorers) if scorers else recipe
             job.note_command(stored, recipe, job.command_line(sys.argv[1:]))
             job.work(stored, chosen, console, plain=plain, stages=stages)
-        results = job.report(stored, recipe, console, plain=plain)
+        results = job.report(stored, recipe, console, plain=plain, dev=dev)
         if beside is not None:
             beside(results)
         _finish(job.failed_share(stored), recipe.max_failures)
