@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from vilbench import config
 from vilbench.evaluate.stages import note_sampling, note_scoring
 from vilbench.search import NodeRecord, TreeRecord
@@ -131,7 +133,10 @@ def hostile_run(folder: Path, problems: int = 1_000) -> Run:
     run = Run.open(folder, manifest, fresh=True)
     shown = [_problem(place) for place in range(min(problems, len(SHORT)))]
     run.add_problems(shown)
-    noted = {"line": f"vilbench run {PAYLOADS[0]}", "recipe": recipe.model_dump(mode="json")}
+    noted: dict[str, JsonValue] = {
+        "line": f"vilbench run {PAYLOADS[0]}",
+        "recipe": recipe.model_dump(mode="json"),
+    }
     run.event("command", noted)
     note_sampling(run, "drawn", 4, SHORT[10])
     for scorer in ("prm", "judge-orm", SHORT[11]):
@@ -190,7 +195,7 @@ def _solution(problem: Problem, place: int, index: int) -> Solution:
         text=text + PAYLOADS[index],
         steps=tuple(spans),
         answer=SHORT[(place + index) % len(SHORT)],
-        verdict=("correct", "wrong", "unparsed", "failed")[index],  # type: ignore[arg-type]
+        verdict=("correct", "wrong", "unparsed", "failed")[index],
         finish_reason="stop",
         error=PAYLOADS[place % 40] if index == 3 else None,
     )
@@ -222,7 +227,7 @@ def _tree(problem: Problem, place: int) -> TreeRecord:
                 right=i % 3,
                 finished=i in (2, 6),
                 correct=i == 2 if i in (2, 6) else None,
-                **ended,  # type: ignore[arg-type]
+                **ended,
             )
         )
     return TreeRecord(

@@ -21,7 +21,6 @@ from vilbench.store.run import Run
 from vilbench.testing import make_problem, make_solution
 from vilbench.types import Problem, StepScores
 from vilbench.viewer import live
-from vilbench.viewer import standing as standing_module
 from vilbench.viewer.standing import Paces, Stage, standing
 
 PLAN = Plan(
@@ -112,7 +111,7 @@ def test_the_pace_is_what_the_viewer_has_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000.0
-    monkeypatch.setattr(standing_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("vilbench.viewer.standing.time.monotonic", lambda: now)
     run, problems = run_of(tmp_path / "r")
     paces = Paces()
     with run:
