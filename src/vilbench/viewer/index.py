@@ -180,17 +180,15 @@ class Index:
 
     def _known(self) -> Known:
         with self._reading() as db:
-            return Known(
-                *(
-                    [value for (value,) in db.execute(question)]
-                    for question in (
-                        "SELECT source FROM problems GROUP BY source ORDER BY min(position)",
-                        "SELECT modality FROM problems GROUP BY modality ORDER BY min(position)",
-                        "SELECT name FROM methods ORDER BY number",
-                    )
-                ),
-                whole=_progress(db).ready,
+            sources, modalities, names = (
+                [value for (value,) in db.execute(question)]
+                for question in (
+                    "SELECT source FROM problems GROUP BY source ORDER BY min(position)",
+                    "SELECT modality FROM problems GROUP BY modality ORDER BY min(position)",
+                    "SELECT name FROM methods ORDER BY number",
+                )
             )
+            return Known(sources, modalities, names, whole=_progress(db).ready)
 
     def find(self, query: Query) -> list[int]:
         """Places of the problems that a query keeps, in its order."""

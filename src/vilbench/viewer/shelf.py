@@ -23,7 +23,7 @@ from vilbench.viewer.library import Entry
 
 _log = logging.getLogger(__name__)
 
-PATIENCE = 0.4
+PATIENCE = 0.25
 """Seconds that a page waits for an index before it says how far that is."""
 
 _PAUSE = 1.0
