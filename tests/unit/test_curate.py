@@ -397,6 +397,18 @@ def test_a_set_is_as_stable_as_the_scorers_are_sure() -> None:
     assert found.card.stability.jaccard < 0.8
 
 
+def test_halves_of_noise_agree_by_chance_alone() -> None:
+    rule = LIGHT.model_copy(update={"size": 100})
+    held = curate([noise(400, 12, 2)], [pair("a0"), pair("a1")], rule, "x").card.stability
+    assert held.halves is not None
+    assert held.halves == pytest.approx(held.halves_chance, abs=0.04)
+    # Resamples have the same solutions again, and so their luck.
+    assert held.jaccard > held.chance + 0.1
+    sure = planted(size=100).card.stability
+    assert sure.halves is not None and sure.halves_chance is not None
+    assert sure.halves > sure.halves_chance + 0.05
+
+
 def test_work_is_a_pass_over_the_pools_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
     original = Levels.quality

@@ -54,6 +54,25 @@ class _Sum(NamedTuple):
         self.chosen[pairs] += chosen
 
 
+class Evidence(NamedTuple):
+    """What holding out has found.
+
+    Attributes:
+        ledgers: Sums of every way of fitting that the material allows.
+        halves: The sets chosen on the halves of each split.
+    """
+
+    ledgers: Mapping[Fit, Ledger]
+    halves: Sequence[Twins]
+
+
+class Twins(NamedTuple):
+    """Two sets chosen on halves of every pool, each `[P]`."""
+
+    one: Bools
+    other: Bools
+
+
 @dataclass
 class Ledger:
     """Sums of a way of fitting.
@@ -89,8 +108,8 @@ def gains_of(reading: Reading) -> Floats:
     return found
 
 
-def crossfit(chooser: Chooser, full: View, families: Sequence[int]) -> Mapping[Fit, Ledger]:
-    """Sums of every way of fitting that the material allows.
+def crossfit(chooser: Chooser, full: View, families: Sequence[int]) -> Evidence:
+    """Every way of fitting that the material allows.
 
     Without a second family of pairs nothing is held out of the scorers; pools of one
     solution have no halves.
@@ -107,7 +126,8 @@ def crossfit(chooser: Chooser, full: View, families: Sequence[int]) -> Mapping[F
         ledger = ledgers["scorers"] = Ledger(size, *shape)
         _direction(ledger, chooser, full, full, folds)
     if size < 2:
-        return ledgers
+        return Evidence(ledgers, ())
+    twins = []
     everyone = [np.ones(shape[0], dtype=np.bool_)]
     ledger = ledgers["candidates"] = Ledger(size // 2, *shape)
     crossed = Ledger(size // 2, *shape)
@@ -115,13 +135,14 @@ def crossfit(chooser: Chooser, full: View, families: Sequence[int]) -> Mapping[F
     pools = len(chooser.material.owner)
     for number, split in enumerate(halves(pools, size, chooser.rule.splits, rng)):
         one, other = (chooser.view(part, 2 * number + at) for at, part in enumerate(split))
+        twins.append(Twins(chooser.choose(one), chooser.choose(other)))
         for chosen_on, measured_on in ((one, other), (other, one)):
             _direction(ledger, chooser, chosen_on, measured_on, everyone)
             if len(folds) > 1:
                 _direction(crossed, chooser, chosen_on, measured_on, folds)
     if len(folds) > 1:
         ledgers["both"] = crossed
-    return ledgers
+    return Evidence(ledgers, twins)
 
 
 def _folds(families: Sequence[int], count: int | None) -> list[Bools]:

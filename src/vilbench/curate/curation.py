@@ -68,10 +68,11 @@ def curate(takes: Sequence[Take], pairs: Sequence[Pair], rule: RuleCard, name: s
     sources = tuple(_sources(chooser.quotas, fates))
     if not chosen.any():
         raise InputError(_nothing(sources))
-    held = stability(chooser, full, chosen)
     families = groups(pairs, material.fingerprints)
+    evidence = crossfit(chooser, full, families)
+    held = stability(chooser, full, chosen, evidence.halves)
     bootstrap = Bootstrap(len(material.problems), seed=rule.seed)
-    gains = cards(crossfit(chooser, full, families), [pair.name for pair in pairs], bootstrap)
+    gains = cards(evidence.ledgers, [pair.name for pair in pairs], bootstrap)
     indicator = chooser.indicator(full)
     looked_at = tuple(
         ProblemCard(

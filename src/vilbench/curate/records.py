@@ -158,6 +158,9 @@ class GainCard(Record):
 class StabilityCard(Record):
     """How much the set depends on which solutions were drawn.
 
+    A resample with replacement has most of a pool's solutions again, so that even a set of
+    luck is chosen again in part; halves have none in common, and luck does not repeat there.
+
     Attributes:
         jaccard: Mean over resamples of the pools: problems in both sets over problems in
             either.
@@ -166,6 +169,9 @@ class StabilityCard(Record):
         inclusion: Mean over the chosen problems of their chance to be chosen again.
         chance: The Jaccard index to expect of two sets of this size that are drawn at random
             from the problems that are judged and neither too easy nor too hard.
+        halves: Mean Jaccard index of the sets chosen on the two halves of all pools; None
+            without halves.
+        halves_chance: The index to expect of random sets of their sizes.
         tied: Problems whose indicator equals the lowest chosen one, all sources together.
         tied_chosen: Those of them that the seed chose.
     """
@@ -176,6 +182,8 @@ class StabilityCard(Record):
     jaccard_high: float
     inclusion: float
     chance: float
+    halves: float | None
+    halves_chance: float | None
     tied: int
     tied_chosen: int
 

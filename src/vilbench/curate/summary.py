@@ -88,10 +88,15 @@ def _lines(card: Curated) -> Iterator[str]:
         )
     yield ""
     held = card.stability
+    if held.halves is not None and held.halves_chance is not None:
+        yield (
+            f"Sets chosen on two halves of the solutions share {held.halves:.2f} (Jaccard, "
+            f"over {card.rule.splits} halvings); random ones {held.halves_chance:.2f}."
+        )
     yield (
-        f"Chosen again on {held.resamples} resamples of the solutions, the set shares "
-        f"{held.jaccard:.2f} [{held.jaccard_low:.2f}, {held.jaccard_high:.2f}] of both (Jaccard); "
-        f"random sets of this size share {held.chance:.2f}. A chosen problem is chosen again in "
+        f"Chosen again on {held.resamples} resamples of the solutions, which have most of them "
+        f"again, the set shares {held.jaccard:.2f} "
+        f"[{held.jaccard_low:.2f}, {held.jaccard_high:.2f}]; random sets of this size {held.chance:.2f}. A chosen problem is chosen again in "
         f"{held.inclusion:.0%} of them."
     )
     if held.tied:
@@ -173,10 +178,12 @@ def told(card: Curated) -> Iterator[str]:
             f"{one.not_preferred} not above the threshold, {one.below_the_cut} below the cut"
         )
     held = card.stability
-    yield (
-        f"on resampled solutions the set shares {held.jaccard:.2f} with itself "
-        f"[{held.jaccard_low:.2f}, {held.jaccard_high:.2f}]; random sets share {held.chance:.2f}"
-    )
+    if held.halves is not None and held.halves_chance is not None:
+        yield (
+            f"sets chosen on halves of the solutions share {held.halves:.2f} (Jaccard), random "
+            f"sets {held.halves_chance:.2f}; on resamples {held.jaccard:.2f} "
+            f"[{held.jaccard_low:.2f}, {held.jaccard_high:.2f}], random sets {held.chance:.2f}"
+        )
     if held.tied:
         yield f"cut among {held.tied} equal indicators: the seed chose {held.tied_chosen}"
     fit = strictest(card.gains)
