@@ -96,7 +96,8 @@ def _lines(card: Curated) -> Iterator[str]:
     yield (
         f"Chosen again on {held.resamples} resamples of the solutions, which have most of them "
         f"again, the set shares {held.jaccard:.2f} "
-        f"[{held.jaccard_low:.2f}, {held.jaccard_high:.2f}]; random sets of this size {held.chance:.2f}. A chosen problem is chosen again in "
+        f"[{held.jaccard_low:.2f}, {held.jaccard_high:.2f}]; random sets of this size "
+        f"{held.chance:.2f}. A chosen problem is chosen again in "
         f"{held.inclusion:.0%} of them."
     )
     if held.tied:
