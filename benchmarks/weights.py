@@ -29,7 +29,7 @@ from vilbench.evaluate.pools import Pools, ScorerPlan
 from vilbench.evaluate.slices import Slice, slices
 from vilbench.metrics import compare, within_auroc
 from vilbench.selection import best_of, combine, majority, oracle, random
-from vilbench.selection.fitting import FIXED, Form, cross_validated, fixed, forms, learn
+from vilbench.selection.fitting import FIXED, Form, Lesson, cross_validated, fixed, forms, learn
 from vilbench.selection.weights import Formula
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--scorer", action="append", help="only these")
     parser.add_argument("--blend", action="append", help="A+B; every pair and all by default")
+    parser.add_argument("--blends-only", action="store_true", help="no learned score of one scorer")
     parser.add_argument("--seed", type=int, default=0, help="draws the folds")
     given = parser.parse_args()
     dev, test = (opened(folder, given.scorer) for folder in (given.dev, given.test))
@@ -214,6 +215,12 @@ def main() -> None:
     for name, scorer in known.items():
         if scorer.granularity == "solution":
             single[name] = name
+            continue
+        if given.blends_only:
+            lent = lesson(dev.held, [scorer])
+            rule = learn(lent, _fixed(dev.held, scorer, lent))
+            single[name] = f"{name}/{FIXED}"
+            bench.add(single[name], pools_of(rule, test.held))
             continue
         made = rules(dev.held, [scorer], given.seed)
         console.print(made.told(name))
@@ -280,8 +287,11 @@ def _on_dev(dev: Stored, scorer: ScorerPlan, seed: int) -> float:
     if scorer.granularity == "solution":
         scores = [[v[0] if v else None for v in pool] for pool in given.subjects[0].values]
         return float(best_of(scores, given.right.tolist()).accuracy[:, -1].mean())
-    rule = fixed(given, _aggregations(scorer))
-    return float(cross_validated(given, rule, seed=seed)[:, -1].mean())
+    return float(cross_validated(given, _fixed(dev, scorer, given), seed=seed)[:, -1].mean())
+
+
+def _fixed(dev: Stored, scorer: ScorerPlan, given: Lesson | None = None) -> Form:
+    return fixed(given or lesson(dev, [scorer]), _aggregations(scorer))
 
 
 if __name__ == "__main__":

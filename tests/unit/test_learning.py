@@ -1,0 +1,113 @@
+"""From a dev run to learned scores, to a recipe, to rows over other problems; never back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from puzzle_run import PRM, RECIPE, puzzle_run
+
+from vilbench import config
+from vilbench.errors import InputError, RecipeError, RunError
+from vilbench.evaluate.analysis import Plan, analyse, stored
+from vilbench.evaluate.learning import Lessons, lessons, written
+from vilbench.evaluate.pools import Scale, ScorerPlan
+
+BOTH = ("prm", "prm-untrained")
+
+
+def learned(folder: Path) -> Lessons:
+    with puzzle_run(folder, "dev", BOTH) as run:
+        return lessons(run, config.plan(config.parse_text(RECIPE, "recipe")))
+
+
+def recipe_with(tmp_path: Path, found: Lessons) -> config.Recipe:
+    path = tmp_path / "weights.yaml"
+    path.write_text(written(found), encoding="utf-8")
+    data = yaml.safe_load(RECIPE)
+    data["scorers"][0]["learned"] = str(path)
+    data["scorers"][0]["votes"] = "learned"
+    return config.parse({**data, "blends": str(path)})
+
+
+def test_what_was_learned_on_dev_judges_other_problems(tmp_path: Path) -> None:
+    found = learned(tmp_path / "dev")
+    assert set(found.scorers) == set(BOTH)
+    assert [one.name for one in found.blends] == ["prm+prm-untrained"]
+    assert found.scorers["prm"].origin.problem_set == "puzzles:dev"
+    assert found.scorers["prm"].trials[0].form == "fixed"
+    recipe = recipe_with(tmp_path, found)
+    with puzzle_run(tmp_path / "test", "test", BOTH) as run:
+        results = analyse(run, config.plan(recipe))
+    rows = {one.method: one for one in results.rows if one.k == 2 and one.source == "all"}
+    # The last step tells right from wrong in this run, the mean over the steps does not.
+    assert rows["prm/learned"].accuracy == rows["blend:prm+prm-untrained"].accuracy == 1.0
+    assert rows["prm/mean"].accuracy < 1.0
+    assert rows["weighted-majority:prm"].accuracy == 1.0
+    pairs = {(one.method, one.against) for one in results.contrasts}
+    assert ("prm/learned", "prm/mean") in pairs
+    assert ("prm/mean", "blend:prm+prm-untrained") in pairs
+    assert ("blend:prm+prm-untrained", "majority") in pairs
+    assert "blend:prm+prm-untrained" in results.scorers
+    (count,) = [one for one in results.counts if one.stage == "blend:prm+prm-untrained"]
+    assert (count.units, count.failed, count.prompt_tokens) == (8, 0, 0)
+
+
+def test_it_has_no_say_on_the_problems_that_it_was_fitted_on(tmp_path: Path) -> None:
+    recipe = recipe_with(tmp_path, learned(tmp_path / "dev"))
+    with puzzle_run(tmp_path / "again", "dev", BOTH) as run:
+        results = analyse(run, config.plan(recipe))
+        held = stored(run, config.plan(recipe))
+    methods = {one.method for one in results.rows}
+    assert "prm/learned" not in methods
+    assert not [name for name in methods if "blend" in name]
+    assert [one.votes for one in held.scorers] == ["mean", "mean"]
+
+
+def test_nothing_is_learned_on_test_problems(tmp_path: Path) -> None:
+    with puzzle_run(tmp_path, "test") as run, pytest.raises(RunError, match="over puzzles:test"):
+        lessons(run, Plan(2, (PRM,)))
+
+
+def test_blends_that_cannot_be(tmp_path: Path) -> None:
+    with puzzle_run(tmp_path) as run:
+        with pytest.raises(InputError, match="'orm' has not scored this run; prm has"):
+            lessons(run, Plan(2, (PRM,)), [["prm", "orm"]])
+        with pytest.raises(InputError, match="takes two scorers or more"):
+            lessons(run, Plan(2, (PRM,)), [["prm"]])
+        with pytest.raises(RunError, match="no step scorer"):
+            lessons(run, Plan(2, ()))
+
+
+def test_what_was_learned_is_no_part_of_what_was_sampled_or_scored(tmp_path: Path) -> None:
+    recipe = recipe_with(tmp_path, learned(tmp_path / "dev"))
+    kept = recipe.changed({"scorers.votes": "mean", "blends": [], "scorers.learned": None})
+    assert kept.identity() == config.parse_text(RECIPE, "recipe").identity()
+    assert config.parse(recipe.model_dump(mode="json")) == recipe
+    assert recipe.only(["prm"]).blends == ()
+
+
+def test_recipes_that_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "weights.yaml"
+    path.write_text(written(learned(tmp_path / "dev")), encoding="utf-8")
+    data = yaml.safe_load(RECIPE)
+    data["scorers"][2]["learned"] = str(path)
+    with pytest.raises(RecipeError, match="holds nothing that was learned for 'likelihood'"):
+        config.parse(data)
+    data["scorers"][2]["learned"] = str(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        config.parse(data)
+    data = yaml.safe_load(RECIPE)
+    data["scorers"][2]["learned"] = yaml.safe_load(path.read_text())["prm"]["learned"]
+    with pytest.raises(RecipeError, match="what was learned from prm is no score"):
+        config.parse(data)
+    data = {**yaml.safe_load(RECIPE), "blends": str(path)}
+    del data["scorers"][1]
+    with pytest.raises(RecipeError, match="needs 'prm-untrained', which is none of the scorers"):
+        config.parse(data)
+
+
+def test_votes_cannot_be_learned_where_nothing_was() -> None:
+    with pytest.raises(ValueError, match="unknown aggregation"):
+        ScorerPlan("prm", "step", Scale(0, 1), ("mean",), "learned")
