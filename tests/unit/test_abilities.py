@@ -93,7 +93,7 @@ def test_models_that_did_not_solve_are_not_ranked() -> None:
     judges = {"a": Planted(scorer="a"), "b": Planted(scorer="b", noise=1.0)}
     result = abilities([part("judged", "other", drawn(2), judges)])
     assert len(result.judging) == 2
-    assert result.pairs == result.rankings == ()
+    assert not [*result.pairs, *result.rankings]
 
 
 def test_other_problems_are_not_compared() -> None:

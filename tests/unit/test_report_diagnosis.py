@@ -41,7 +41,7 @@ BAD = Planted(scorer="bad", excess=0.1, length=0.05, wavering=1.0)
 
 def test_nothing_is_said_of_a_clean_scorer() -> None:
     clean = Diagnosis(record(CLEAN))
-    assert clean.alarms == clean.remarks == ()
+    assert not [*clean.alarms, *clean.remarks]
     assert "Nothing is clearly off." in render(make_results(), [], None, clean)
 
 
