@@ -1,0 +1,62 @@
+"""Who `vilbench view` serves, and what it refuses to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vilbench.cli.viewing import LEAST, cache_folder, is_loopback, serve, served_names
+from vilbench.errors import InputError
+from vilbench.viewer.guard import LOOPBACK
+
+
+def refused(folder: Path, host: str, token: str | None) -> str:
+    with pytest.raises(InputError) as error:
+        serve(folder, host, 0, token, frozenset(), lambda line: None)
+    return str(error.value)
+
+
+ELSEWHERE = ["0.0.0.0", "::", "192.168.1.5", "example.org", "127.evil.org", ""]  # noqa: S104
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_other_machines_need_a_token(tmp_path: Path, host: str) -> None:
+    assert not is_loopback(host)
+    assert "--token" in refused(tmp_path, host, None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_none(host: str) -> None:
+    assert is_loopback(host)
+
+
+def test_a_short_token_is_refused_everywhere(tmp_path: Path) -> None:
+    assert str(LEAST) in refused(tmp_path, "127.0.0.1", "x" * (LEAST - 1))
+    assert str(LEAST) in refused(tmp_path, "0.0.0.0", "")  # noqa: S104
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    assert "no such folder" in refused(tmp_path / "nothing", "127.0.0.1", None)
+
+
+def test_an_address_that_cannot_be_had(tmp_path: Path) -> None:
+    assert "cannot listen" in refused(tmp_path, "203.0.113.1", "x" * LEAST)
+
+
+def test_names_are_those_given_and_those_of_this_machine() -> None:
+    assert served_names("127.0.0.1", frozenset()) == LOOPBACK
+    assert served_names("10.0.0.5", frozenset({"Lab.Example"})) == LOOPBACK | {
+        "10.0.0.5",
+        "lab.example",
+    }
+
+
+def test_the_cache_lies_where_the_user_has_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "vilbench" / "view"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "vilbench" / "view"
