@@ -8,6 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vilbench.problems.puzzles import puzzles
+from vilbench.problems.puzzles.checker import check
+from vilbench.problems.puzzles.claims import word
+from vilbench.problems.puzzles.puzzle import gold_claims
 from vilbench.steps import SEGMENTATIONS, split
 
 TEXT = (
@@ -89,3 +93,25 @@ def test_no_segmentation_loses_text_or_order(text: str, name: str) -> None:
     if name.startswith(("merged", "whole")):
         assert {a for a, _ in spans} <= {a for a, _ in base}
         assert len(spans) <= len(base)
+
+
+def test_a_merged_segment_is_right_when_all_of_its_steps_are() -> None:
+    for puzzle in puzzles("dev", 30):
+        claims = [word(claim, place) for place, claim in enumerate(gold_claims(puzzle.scene))]
+        for wrong in range(-1, len(claims)):
+            said = list(claims)
+            if wrong >= 0:
+                said[wrong] = "99 + 99 = 7."
+            text = "\n".join(f"Step {place}: {one}" for place, one in enumerate(said, 1))
+            labels = [one.label for one in check(puzzle.problem, cut("marker", text))]
+            for name in ("merged-length", "whole"):
+                spans = SEGMENTATIONS[name].spans(text)
+                base = SEGMENTATIONS["marker"].spans(text)
+                found = check(puzzle.problem, [text[a:b] for a, b in spans])
+                for (start, end), one in zip(spans, found, strict=True):
+                    inside = [
+                        label
+                        for (a, b), label in zip(base, labels, strict=True)
+                        if start <= a and b <= end
+                    ]
+                    assert (one.label == "right") == all(label == "right" for label in inside)
