@@ -252,11 +252,18 @@ def _wavering(found: Sequence[Consistency]) -> Iterator[Alarm]:
 
 
 def _opposed(found: Sequence[Agreement]) -> Iterator[Alarm]:
+    """Told of the one of the two that agrees less with all scorers."""
+    alike: dict[str, float] = {}
+    for one in found:
+        for scorer in (one.scorer, one.other):
+            alike[scorer] = alike.get(scorer, 0.0) + (one.kendall.value or 0.0)
     for one in found:
         if one.kendall.high is not None and one.kendall.high < 0:
+            pair = (one.scorer, one.other)
+            odd, other = pair if alike[one.scorer] <= alike[one.other] else pair[::-1]
             yield Alarm(
-                one.scorer,
-                f"ranks against {name(one.other)} within problems (tau {figure(one.kendall)})",
+                odd,
+                f"ranks against {name(other)} within problems (tau {figure(one.kendall)})",
                 -one.kendall.high,
             )
 
