@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
 _MARK = re.compile(r"http://\S+(?=/)")
@@ -145,12 +145,17 @@ def watched(browser: Browser, origin: str, **options: Any) -> Iterator[tuple[Pag
     context.set_default_timeout(15_000)
     seen = Watch()
     page = context.new_page()
+
+    def dismissed(dialog: Dialog) -> None:
+        seen.dialogs.append(dialog.message)
+        dialog.dismiss()
+
     context.on("page", lambda one: seen.pages.append(one.url))
     context.on(
         "request",
         lambda one: None if one.url.startswith(origin) else seen.requests.append(one.url),
     )
-    page.on("dialog", lambda one: (seen.dialogs.append(one.message), one.dismiss()))
+    page.on("dialog", dismissed)
     page.on("pageerror", lambda one: seen.complaints.append(str(one)))
     page.on(
         "console",

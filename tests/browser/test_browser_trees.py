@@ -112,7 +112,7 @@ def test_folds_best_path_and_keyboard(site: str, page: Page) -> None:
     best = page.locator("#grove > .grove > li.best > details")
     assert best.count() == 1
     assert best.get_attribute("open") is not None
-    assert best.locator(".about .end.right").first.is_visible()
+    assert best.locator(".about > .end.right").first.is_visible()
     closed = page.locator("#grove details:not([open])")
     folded = closed.count()
     assert folded > 0
