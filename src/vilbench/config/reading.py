@@ -20,16 +20,16 @@ from vilbench.training.recipe import TrainRecipe
 
 _OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "run": "sample",
+        "loop": "collect",
         "search": "scorer",
         "collect": "policy",
-        "loop": "collect",
+        "run": "sample",
         "train": "model",
         "curate": "pairs",
         "stepbench": "benchmark",
     }
 )
-"""A key that the recipes of a command have, and those of no other."""
+"""A key that the recipes of a command have, and those of no command below it."""
 
 
 class Source(NamedTuple):
