@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vilbench.cli.viewing import LEAST, cache_folder, is_loopback, serve, served_names
+from vilbench.cli.viewing import cache_folder, serve
 from vilbench.errors import InputError
-from vilbench.viewer.guard import LOOPBACK
+from vilbench.web.listening import LEAST, LOOPBACK, is_loopback, served_names
 
 
 def refused(folder: Path, host: str, token: str | None) -> str:

@@ -19,7 +19,8 @@ from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
 from vilbench.types import BytesSource, Image, Problem, Solution, Span, StepScores, Verdict
 from vilbench.viewer.app import application
-from vilbench.viewer.guard import LOOPBACK, Guard
+from vilbench.viewer.guard import Guard
+from vilbench.web.listening import LOOPBACK
 
 HOSTILE = (
     '<script>alert(1)</script>"><img src=x onerror=alert(2)>'

@@ -9,11 +9,12 @@ from starlette.exceptions import HTTPException
 
 from vilbench.errors import VilbenchError
 from vilbench.viewer import assets, forest, login, papers, pictures, problem, problems, runs
-from vilbench.viewer.guard import LOOPBACK, Access, Guard
+from vilbench.viewer.guard import Access, Guard
 from vilbench.viewer.library import Library
 from vilbench.viewer.shelf import Planner, Shelf
 from vilbench.viewer.shell import refused, unreadable
 from vilbench.viewer.standing import Paces
+from vilbench.web.listening import LOOPBACK
 
 
 def application(

@@ -1,0 +1,1 @@
+"""Served scores and selection: the scoring server and the best-of-n proxy."""
