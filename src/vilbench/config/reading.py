@@ -18,18 +18,18 @@ from vilbench.errors import RecipeError
 from vilbench.recipes import SUFFIXES, shipped
 from vilbench.training.recipe import TrainRecipe
 
-_OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+_OWN_KEYS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "loop": "collect",
-        "search": "scorer",
-        "collect": "policy",
-        "run": "sample",
-        "train": "model",
-        "curate": "pairs",
-        "stepbench": "benchmark",
+        "loop": frozenset({"collect"}),
+        "search": frozenset({"policy", "scorer"}),
+        "collect": frozenset({"policy"}),
+        "run": frozenset({"sample"}),
+        "train": frozenset({"model"}),
+        "curate": frozenset({"pairs"}),
+        "stepbench": frozenset({"benchmark"}),
     }
 )
-"""A key that the recipes of a command have, and those of no command below it."""
+"""Keys that tell a recipe's command: the first one whose keys are all there."""
 
 
 class Source(NamedTuple):
@@ -203,11 +203,11 @@ def check_command(command: str, document: Document, file: str) -> None:
         RecipeError: It is; the message names the command.
     """
     keys = document.data if isinstance(document.data, dict) else {}
-    if _OWN_KEYS[command] in keys:
-        return
-    for other, key in _OWN_KEYS.items():
-        if key in keys:
-            raise RecipeError(f"is a recipe for 'vilbench {other}'", file=file)
+    for other, own in _OWN_KEYS.items():
+        if own <= keys.keys():
+            if other != command:
+                raise RecipeError(f"is a recipe for 'vilbench {other}'", file=file)
+            return
 
 
 def _refuse_repeated_keys(root: yaml.Node, file: str) -> None:
