@@ -238,7 +238,17 @@ def test_page_holds_every_part_and_stays_small() -> None:
     page = assert_harmless(html)
     assert len(html) < 500_000
     ids = {a["id"] for _, a in page.tags if "id" in a}
-    assert ids == {"content", "methods", "curves", "sweep", "slices", "auroc", "values", "gallery", "costs"}
+    assert ids == {
+        "content",
+        "methods",
+        "curves",
+        "sweep",
+        "slices",
+        "auroc",
+        "values",
+        "gallery",
+        "costs",
+    }
     hrefs = [a["href"] or "" for tag, a in page.tags if tag == "a"]
     links = {href[1:] for href in hrefs if href.startswith("#")}
     assert links == ids

@@ -1,4 +1,4 @@
-"""What `vilbench collect` does: grows trees, and tells what came of them."""
+"""What `vilbench collect` and `vilbench search` do: grow trees, and tell what came of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from vilbench import config
 from vilbench.cli.job import rejected_rows, serving
 from vilbench.collect.budget import Ledger
 from vilbench.collect.forest import COLLECT, Harvest, collect
-from vilbench.config import CollectRecipe
+from vilbench.config import CollectRecipe, SearchRecipe
+from vilbench.evaluate.pools import Scale
+from vilbench.guided.solutions import Answering, answer
 from vilbench.store import trees
 from vilbench.store.records import Failure
 from vilbench.store.run import Run
@@ -26,7 +28,23 @@ def grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> H
 
 
 async def _grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> Harvest:
-    built = config.build_method(recipe)
+    return await _grown(run, config.build_method(recipe), console, plain=plain)
+
+
+def search(run: Run, recipe: SearchRecipe, console: Console, *, plain: bool) -> Harvest:
+    """Searches the problems of a run that have no tree, and makes their solutions its pools."""
+    return asyncio.run(_search(run, recipe, console, plain=plain))
+
+
+async def _search(run: Run, recipe: SearchRecipe, console: Console, *, plain: bool) -> Harvest:
+    built = config.build_method(recipe.trees())
+    harvest = await _grown(run, built, console, plain=plain)
+    scale = recipe.scorer.plan().scale or Scale(0.0, 1.0)
+    answer(run, Answering(built.method, scale, recipe.keep))
+    return harvest
+
+
+async def _grown(run: Run, built: config.BuiltMethod, console: Console, *, plain: bool) -> Harvest:
     engines = config.Built(None, (), (), built.engines)
     async with serving(run, engines, console, plain=plain) as (progress, halt):
         return await collect(

@@ -7,6 +7,7 @@ way from a file to a `Recipe`, `places` what a wrong one is told, `building` the
 
 from vilbench.config.building import (
     Built,
+    BuiltMethod,
     build,
     build_method,
     build_scorers,
@@ -42,6 +43,7 @@ from vilbench.config.stepbench import StepbenchRecipe, load_stepbench, parse_ste
 
 __all__ = [
     "Built",
+    "BuiltMethod",
     "CollectRecipe",
     "EngineConfig",
     "Experiment",
