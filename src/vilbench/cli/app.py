@@ -26,6 +26,7 @@ from vilbench.cli.screen import (
     told,
 )
 from vilbench.cli.search import search
+from vilbench.cli.serve import serve
 from vilbench.cli.stepbench import stepbench
 from vilbench.cli.train import train
 from vilbench.cli.view import view
@@ -55,6 +56,7 @@ app.command()(abilities)
 app.command(epilog=listed("search"))(search)
 app.command()(export)
 app.command()(view)
+app.command()(serve)
 app.command(epilog=listed("loop"))(loop)
 app.command()(weights)
 app.command(epilog=listed("stepbench"))(stepbench)

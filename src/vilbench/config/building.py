@@ -176,6 +176,15 @@ def build_scorers(configs: Collection[ScorerConfig], n: int) -> Built:
     return Built(None, scorers, widths, tuple(engines.values()))
 
 
+def build_engine(config: EngineConfig) -> Any:
+    """Builds an engine alone; close it when it is done.
+
+    Raises:
+        InputError: A checkpoint cannot be loaded, or a key is not at hand.
+    """
+    return _Engines()[config]
+
+
 class BuiltMethod(NamedTuple):
     """What collecting by a recipe needs, built; close the engines when it is done."""
 

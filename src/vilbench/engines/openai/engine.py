@@ -130,6 +130,11 @@ class OpenAIEngine:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     @property
+    def ended(self) -> str:
+        """Why nothing more is sent; "" while requests go out."""
+        return self._ended
+
+    @property
     def counts(self) -> Counts:
         """What has been done so far, as of now."""
         return dataclasses.replace(

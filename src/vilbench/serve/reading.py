@@ -1,0 +1,167 @@
+"""From requests to problems and solutions; limits are held before a pixel is decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from vilbench.errors import ImageError
+from vilbench.images import ImageLimits, decode
+from vilbench.serve.faults import Refusal, public, wrong
+from vilbench.serve.limits import Limits
+from vilbench.serve.protocol import ShownProblem, ShownSolution
+from vilbench.steps import StepFormat
+from vilbench.types import BytesSource, Image, Problem, Solution, Span
+
+_DATA = re.compile(r"data:image/[A-Za-z0-9.+-]{1,40}(?:;[A-Za-z0-9=._-]{1,40}){0,4};base64,", re.I)
+_KNOWN = 1024
+"""Images whose pixels were found sound, remembered by hash."""
+
+
+class Pictures:
+    """Reads images of requests.
+
+    Args:
+        limits: What they may be.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._sound: OrderedDict[str, None] = OrderedDict()
+        self._decoding = asyncio.Semaphore(2)
+
+    async def read(self, urls: Sequence[str], param: str) -> tuple[Image, ...]:
+        """The images of data URLs, each decoded once to see that it is sound.
+
+        Raises:
+            Refusal: One is no data URL, too large, damaged, or there are too many.
+        """
+        if len(urls) > self._limits.images:
+            raise wrong(f"more than {self._limits.images} images", param, "too_many")
+        return tuple([await self._one(url, f"{param}[{place}]") for place, url in enumerate(urls)])
+
+    async def _one(self, url: str, param: str) -> Image:
+        head = _DATA.match(url)
+        if head is None:
+            raise wrong("images are given as data URLs (data:image/png;base64,...)", param)
+        most = self._limits.image_bytes
+        if (len(url) - head.end()) * 3 // 4 > most + 3:
+            raise Refusal(413, "too_large", f"an image of more than {most:,} bytes", param=param)
+        try:
+            data = base64.b64decode(url[head.end() :], validate=True)
+        except (binascii.Error, ValueError):
+            raise wrong("is not valid base64", param) from None
+        image = Image.of(BytesSource(data))
+        if image.digest in self._sound:
+            self._sound.move_to_end(image.digest)
+            return image
+        limits = ImageLimits(max_pixels=self._limits.pixels, max_bytes=most)
+        try:
+            async with self._decoding:
+                await asyncio.to_thread(decode, data, limits)
+        except ImageError as error:
+            raise wrong(public(error.message), param, "invalid_image") from None
+        self._sound[image.digest] = None
+        if len(self._sound) > _KNOWN:
+            self._sound.popitem(last=False)
+        return image
+
+
+async def problem_of(shown: ShownProblem, pictures: Pictures, limits: Limits) -> Problem:
+    """The problem; its id is the hash of what is shown, and it has no answer to look at.
+
+    Raises:
+        Refusal: It is beyond a limit, or an image cannot be used.
+    """
+    if len(shown.question) > limits.characters:
+        raise wrong(f"more than {limits.characters:,} characters", "problem.question", "too_long")
+    if len(shown.choices) > limits.choices:
+        raise wrong(f"more than {limits.choices} choices", "problem.choices", "too_many")
+    if sum(map(len, shown.choices)) > limits.characters:
+        raise wrong(f"more than {limits.characters:,} characters", "problem.choices", "too_long")
+    images = await pictures.read(shown.images, "problem.images")
+    return made_problem(shown.question, shown.choices, images)
+
+
+def made_problem(question: str, choices: Sequence[str], images: Sequence[Image]) -> Problem:
+    """A problem by what is shown of it."""
+    said = repr((question, tuple(choices), [image.digest for image in images]))
+    return Problem(
+        id=hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest(),
+        source="request",
+        question=question,
+        images=tuple(images),
+        answer="-",
+        choices=tuple(choices),
+    )
+
+
+def solutions_of(
+    shown: Sequence[ShownSolution],
+    problem: Problem,
+    format: StepFormat,  # noqa: A002 - the recipe's word
+    limits: Limits,
+) -> list[Solution]:
+    """The solutions with their steps.
+
+    Raises:
+        Refusal: One is beyond a limit.
+    """
+    if len(shown) > limits.solutions:
+        raise wrong(f"more than {limits.solutions} solutions", "solutions", "too_many")
+    return [
+        _solution(one, problem, format, limits, f"solutions[{place}]", place)
+        for place, one in enumerate(shown)
+    ]
+
+
+def _solution(
+    shown: ShownSolution,
+    problem: Problem,
+    format: StepFormat,  # noqa: A002 - the recipe's word
+    limits: Limits,
+    param: str,
+    index: int,
+) -> Solution:
+    text = shown.text if shown.text is not None else "\n".join(shown.steps or ())
+    if len(text) > limits.characters:
+        raise wrong(f"more than {limits.characters:,} characters", param, "too_long")
+    given = shown.spans if shown.steps is None else shown.steps
+    if given is not None and len(given) > limits.steps:
+        raise wrong(f"more than {limits.steps} steps", param, "too_many")
+    if shown.steps is not None:
+        spans = _placed(shown.steps)
+    elif shown.spans is not None:
+        spans = shown.spans
+    else:
+        spans = format.split(text)
+        if len(spans) > limits.steps:
+            raise wrong(f"more than {limits.steps} steps", param, "too_many")
+    return made_solution(problem, index, text, spans)
+
+
+def made_solution(problem: Problem, index: int, text: str, spans: Sequence[Span]) -> Solution:
+    """A solution of which only text and steps are known."""
+    return Solution(
+        problem_id=problem.id,
+        index=index,
+        text=text,
+        steps=tuple(spans),
+        answer=None,
+        verdict="unparsed",
+        finish_reason="stop",
+    )
+
+
+def _placed(steps: Sequence[str]) -> tuple[Span, ...]:
+    spans = []
+    start = 0
+    for step in steps:
+        spans.append(Span(start, start + len(step)))
+        start += len(step) + 1
+    return tuple(spans)
