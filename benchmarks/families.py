@@ -49,13 +49,13 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     folder = given.labels or given.out / "labels"
     groups = labelled(folder, given.puzzles)
-    mixes: dict[str, tuple[str, ...]] = {"all": FAMILIES}
+    mixes: dict[str, tuple[str, ...]] = {"every": FAMILIES}
     mixes |= {name: (name,) for name in FAMILIES}
     mixes |= {f"not-{name}": tuple(one for one in FAMILIES if one != name) for name in FAMILIES}
     for name, families in mixes.items():
         train(given.out, name, mixed(groups, families, seed=1), folder, given.solutions)
     run = select(given.out, tuple(mixes), given.problems)
-    print(tables(run, tuple(mixes), "all", "source"))
+    print(tables(run, tuple(mixes), "every", "source"))
 
 
 if __name__ == "__main__":
