@@ -25,6 +25,7 @@ from vilbench.config.recipe import (
     LikelihoodConfig,
     PrmScorerConfig,
     Recipe,
+    RemoteScorerConfig,
     ScorerConfig,
 )
 from vilbench.embedded import PREFIX, model_folder
@@ -52,6 +53,8 @@ _CLASSES: Mapping[str, str] = {
     "scorer/judge": "vilbench.scorers.judge:JudgeScorer",
     "scorer/likelihood": "vilbench.scorers.likelihood:LikelihoodScorer",
     "scorer/prm": "vilbench.scorers.prm:PrmScorer",
+    "scorer/remote": "vilbench.scorers.remote:RemoteScorer",
+    "remote/look": "vilbench.scorers.remote:look",
     "prm/trained": "vilbench.prm.folder:load",
     "prm/untrained": "vilbench.prm.folder:untrained",
     "prm/scoring": "vilbench.prm.scoring:PrmScoring",
@@ -156,7 +159,7 @@ def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
     widths = tuple(scoring_width(config, recipe.sample.n) for config in configs)
     reading = recipe.sample.extraction if SAMPLE in stages else None
     extractor = None if reading is None else _extractor(reading, engines[reading.engine])
-    return Built(sampler, scorers, widths, tuple(engines.values()), extractor)
+    return Built(sampler, scorers, widths, engines.closing(scorers), extractor)
 
 
 def _extractor(config: ExtractionConfig, generator: Generator) -> Extractor:
@@ -173,7 +176,7 @@ def build_scorers(configs: Collection[ScorerConfig], n: int) -> Built:
     engines = _Engines()
     scorers = tuple(_any_scorer(config, engines) for config in configs)
     widths = tuple(scoring_width(config, n) for config in configs)
-    return Built(None, scorers, widths, tuple(engines.values()))
+    return Built(None, scorers, widths, engines.closing(scorers))
 
 
 def build_engine(config: EngineConfig) -> Any:
@@ -206,7 +209,8 @@ def build_method(recipe: CollectRecipe) -> BuiltMethod:
     scorer = None if scoring is None else _any_scorer(scoring, engines)
     method = method_of(recipe, engines[recipe.policy.engine], scorer, bound(recipe.search))
     width, total = Width(**recipe.width.model_dump()), Budget(**recipe.total.model_dump())
-    return BuiltMethod(method, width, total, tuple(engines.values()))
+    closing = engines.closing([] if scorer is None else [scorer])
+    return BuiltMethod(method, width, total, closing)
 
 
 def method_of(
@@ -263,6 +267,10 @@ class _Engines(dict[EngineConfig, Any]):
         engine = _local(config) if isinstance(config, LocalEngineConfig) else _openai(config)
         self[config] = engine
         return engine
+
+    def closing(self, scorers: Collection[StepScorer]) -> tuple[Any, ...]:
+        """All that is to be closed: the engines, and scorers that hold connections."""
+        return (*self.values(), *(one for one in scorers if hasattr(one, "aclose")))
 
 
 def _local(config: LocalEngineConfig) -> Any:
@@ -343,6 +351,8 @@ def scoring_width(config: ScorerConfig, n: int) -> int:
     """
     if isinstance(config, PrmScorerConfig) or isinstance(config.engine, LocalEngineConfig):
         return 1
+    if isinstance(config, RemoteScorerConfig):
+        return config.concurrency
     return max(1, math.ceil(config.engine.concurrency / n))
 
 
@@ -362,6 +372,8 @@ def sampler_of(recipe: Recipe, generator: Generator) -> Sampler:
 def _any_scorer(config: ScorerConfig, engines: _Engines) -> StepScorer:
     if isinstance(config, PrmScorerConfig):
         return _prm(config)
+    if isinstance(config, RemoteScorerConfig):
+        return _remote(config)
     return scorer_of(config, engines[config.engine])
 
 
@@ -392,6 +404,39 @@ def _prm(config: PrmScorerConfig) -> StepScorer:
         )
     scoring = _load_class("prm/scoring")(loaded, config.way, config.max_batch_tokens)
     scorer: StepScorer = _load_class("scorer/prm")(scoring, loaded.fingerprint, config.name)
+    return scorer
+
+
+def _remote(config: RemoteScorerConfig) -> StepScorer:
+    """The scorer behind its server, which is asked what it is.
+
+    Raises:
+        CheckpointError: The server does not answer, or serves no such scorer.
+        RecipeError: Its values are others than the recipe says, or a library is missing.
+    """
+    try:
+        look, made = _load_class("remote/look"), _load_class("scorer/remote")
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"scorers of kind remote need {error.name}: pip install 'vilbench[openai]'"
+        ) from error
+    key = None if config.api_key_env is None else _key(config.engine)
+    patience = _load_class("openai/patience")(**config.patience.model_dump())
+    served = look(config.base_url, config.model, key, patience)
+    bounds = None if served.low is None else (served.low, served.high)
+    if (served.granularity, bounds) != (config.granularity, config.value_range):
+        raise RecipeError(
+            f"the server's scorer gives values of {served.granularity}s within {bounds}",
+            field=f"{config.name}.value_range",
+        )
+    scorer: StepScorer = made(
+        config.base_url,
+        served,
+        api_key=key,
+        name=config.name,
+        concurrency=config.concurrency,
+        patience=patience,
+    )
     return scorer
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field, JsonValue, model_validator
 
 from vilbench.config.engine import CONTINUING, EngineConfig, OpenAIEngineConfig
-from vilbench.config.recipe import Experiment, JudgeConfig, PrmScorerConfig, folders
+from vilbench.config.recipe import (
+    Experiment,
+    PrmScorerConfig,
+    StepScorerConfig,
+    folders,
+)
 from vilbench.search import RestMcts, Settings
 from vilbench.steps import FormatName
 from vilbench.types import Number, Record, Whole
@@ -43,7 +46,7 @@ class EvaluatorConfig(Record):
         grade_weight: Of the grade there, 1 for a right answer and 0 for another.
     """
 
-    scorer: Annotated[JudgeConfig | PrmScorerConfig, Field(discriminator="kind")] | None = None
+    scorer: StepScorerConfig | None = None
     scorer_weight: Number = Field(default=1.0, ge=0)
     grade_weight: Number = Field(default=0.0, ge=0)
 

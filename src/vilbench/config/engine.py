@@ -51,6 +51,20 @@ OWN_FIELDS = frozenset(
 """Fields of a request that follow from the recipe's other keys or that replies are read by."""
 
 
+def server_address(url: str) -> str:
+    """An address that requests can be sent to, without a slash at its end.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"'{url}' is no http(s) address of a server")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("takes no password, query or fragment: name a key by api_key_env")
+    return url.rstrip("/")
+
+
 class LocalEngineConfig(Record):
     """A checkpoint in a folder, or one that ships (`embedded:base`)."""
 
@@ -166,14 +180,7 @@ class OpenAIEngineConfig(Record):
     @field_validator("base_url")
     @classmethod
     def _is_a_server(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"'{url}' is no http(s) address of a server")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("takes no password, query or fragment: name a key by api_key_env")
-        return url.rstrip("/")
+        return None if url is None else server_address(url)
 
     @field_validator("extra")
     @classmethod

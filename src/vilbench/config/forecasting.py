@@ -24,7 +24,13 @@ from vilbench.config.engine import EngineConfig, LocalEngineConfig
 from vilbench.config.expecting import HERE, HOSTED, OWN_SERVER, ExpectConfig, SpeedConfig
 from vilbench.config.forecast import Forecast, Line, SetCount
 from vilbench.config.problems import PUZZLES, ProblemsConfig, load_problem_set
-from vilbench.config.recipe import Experiment, PrmScorerConfig, Recipe, ScorerConfig
+from vilbench.config.recipe import (
+    Experiment,
+    PrmScorerConfig,
+    Recipe,
+    RemoteScorerConfig,
+    ScorerConfig,
+)
 from vilbench.embedded import model_folder
 from vilbench.engines.lengths import Lengths, by_name, of_folder
 from vilbench.engines.openai.money import TokenPrice, price_of
@@ -227,6 +233,9 @@ class _Figures:
         engine = Rehearsal(model.name, model.lengths, reply_tokens=self.expect.reply_tokens)
         if isinstance(config, PrmScorerConfig):
             scoring = RehearsedScoring(engine, config.way)
+            return PrmScorer(scoring, engine.fingerprint, config.name), engine
+        if isinstance(config, RemoteScorerConfig):
+            scoring = RehearsedScoring(engine, "tree")
             return PrmScorer(scoring, engine.fingerprint, config.name), engine
         return scorer_of(config, engine), engine
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Discriminator,
     Field,
     JsonValue,
@@ -21,6 +22,8 @@ from vilbench.config.engine import (
     EngineConfig,
     LocalEngineConfig,
     OpenAIEngineConfig,
+    PatienceConfig,
+    server_address,
 )
 from vilbench.config.expecting import ExpectConfig
 from vilbench.config.learning import Blends, LearnedConfig
@@ -210,9 +213,67 @@ class PrmScorerConfig(Record):
         return ScorerPlan(self.name, "step", scale, *given)
 
 
+class RemoteScorerConfig(Record):
+    """A scorer that `vilbench serve` serves elsewhere.
+
+    Attributes:
+        base_url: The server, up to and with `/v1`; no part of a run's identity.
+        model: The scorer's name there.
+        api_key_env: Environment variable that holds the server's token; None sends none.
+        granularity: Of its values; the server must say the same.
+        value_range: Bounds of its values, None for none; the server must say the same.
+        concurrency: Most requests in flight.
+        patience: Time limits and attempts.
+    """
+
+    kind: Literal["remote"] = "remote"
+    name: str = "remote"
+    base_url: Annotated[str, AfterValidator(server_address)]
+    model: str = Field(default="prm", min_length=1)
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    granularity: Granularity = "step"
+    value_range: tuple[Number, Number] | None = (0.0, 1.0)
+    concurrency: Whole = Field(default=16, ge=1, le=1000)
+    patience: PatienceConfig = PatienceConfig()
+    aggregations: tuple[str, ...] = ("mean", "min", "last-1", "last-2", "last-3", "last-4")
+    votes: str = "mean"
+    chosen: Choice | None = None
+    learned: LearnedConfig = None
+
+    @model_validator(mode="after")
+    def _can_be_analysed(self) -> RemoteScorerConfig:
+        if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
+            raise ValueError("value_range: is no range")
+        self.plan()
+        return self
+
+    def plan(self) -> ScorerPlan:
+        """How it enters the analysis."""
+        scale = None if self.value_range is None else Scale(*self.value_range)
+        given = (self.aggregations, self.votes, self.chosen, self.learned)
+        return ScorerPlan(self.name, self.granularity, scale, *given)
+
+    @property
+    def engine(self) -> OpenAIEngineConfig:
+        """The server, for whoever asks where keys, prices and time go."""
+        return OpenAIEngineConfig(
+            model=self.model,
+            base_url=self.base_url,
+            api_key_env=self.api_key_env,
+            concurrency=self.concurrency,
+            patience=self.patience,
+        )
+
+
 ScorerConfig = Annotated[
-    JudgeConfig | LikelihoodConfig | PrmScorerConfig, Field(discriminator="kind")
+    JudgeConfig | LikelihoodConfig | PrmScorerConfig | RemoteScorerConfig,
+    Field(discriminator="kind"),
 ]
+
+StepScorerConfig = Annotated[
+    JudgeConfig | PrmScorerConfig | RemoteScorerConfig, Field(discriminator="kind")
+]
+"""A scorer that can value the steps of a search."""
 
 
 class Experiment(Record):

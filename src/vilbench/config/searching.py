@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field, model_validator
 
 from vilbench.config.collecting import (
@@ -16,10 +14,9 @@ from vilbench.config.collecting import (
 )
 from vilbench.config.recipe import (
     Experiment,
-    JudgeConfig,
-    PrmScorerConfig,
     Recipe,
     SampleConfig,
+    StepScorerConfig,
 )
 from vilbench.search import Guided
 from vilbench.types import Whole
@@ -40,7 +37,7 @@ class SearchRecipe(Experiment):
     """
 
     policy: PolicyConfig
-    scorer: Annotated[JudgeConfig | PrmScorerConfig, Field(discriminator="kind")]
+    scorer: StepScorerConfig
     search: Guided = Guided()
     keep: Whole = Field(default=1, ge=1)
     budget: BudgetConfig = BudgetConfig()

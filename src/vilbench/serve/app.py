@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,7 +33,7 @@ from vilbench.serve.upstream import Upstream
 from vilbench.serve.waiting import ScoringQueue
 from vilbench.web.guard import Access
 
-_ERRORS = {
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     code: {"model": ErrorAnswer, "description": told}
     for code, told in {
         400: "The request cannot be used.",

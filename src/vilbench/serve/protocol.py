@@ -111,10 +111,15 @@ class SolutionScores(Record):
 
 
 class ScoreAnswer(Record):
-    """Scores of all solutions of a request, in their order."""
+    """Scores of all solutions of a request, in their order.
+
+    Attributes:
+        fingerprint: Of the scorer: changes with whatever changes a value.
+    """
 
     object: Literal["score"] = "score"
     model: str
+    fingerprint: str
     granularity: Granularity
     results: tuple[SolutionScores, ...]
     usage: TokenUsage

@@ -69,6 +69,7 @@ async def _answer(
     usages = [one.usage for one in outcomes if isinstance(one, StepScores)]
     return ScoreAnswer(
         model=served.scorer.name,
+        fingerprint=served.scorer.fingerprint,
         granularity=served.scorer.granularity,
         results=tuple(results),
         usage=TokenUsage.of(sum(usages, Usage())),
