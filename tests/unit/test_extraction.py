@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vilbench import config
-from vilbench.errors import RecipeError
+from vilbench.errors import EngineError, RecipeError
 from vilbench.evaluate.analysis import Plan, analyse, stored
 from vilbench.evaluate.extraction import PROMPTS, Extractor, evidence, extract
 from vilbench.evaluate.stages import note_sampling
@@ -144,8 +144,6 @@ def test_all_solutions_are_compared_but_never_changed(tmp_path: Path) -> None:
 def test_a_failed_request_is_tried_again(tmp_path: Path) -> None:
     class Failing(ScriptedEngine):
         async def generate(self, *args: object, **kwargs: object) -> list[Completion]:
-            from vilbench.errors import EngineError
-
             raise EngineError("down")
 
     with made(tmp_path, 1) as run:
@@ -154,6 +152,44 @@ def test_a_failed_request_is_tried_again(tmp_path: Path) -> None:
         assert (failure.stage, failure.error) == ("extract", "down")
         found = run_it(run, extractor(ScriptedEngine({"": ["Answer: 5"]})))
         assert len(found) == 2
+
+
+def test_what_was_paid_before_a_failure_is_kept(tmp_path: Path) -> None:
+    class Breaking(Naming):
+        async def generate(self, *args: object, **kwargs: object) -> list[Completion]:
+            if self.asked:
+                raise EngineError("down")
+            return await super().generate(*args, **kwargs)  # type: ignore[arg-type]
+
+    again = Naming()
+    with made(tmp_path, 1) as run:
+        assert set(run_it(run, extractor(Breaking()))) == {ScoreRef("p0", 0)}
+        assert [failure.error for failure in run.failures()] == ["down"]
+        assert len(run_it(run, extractor(again))) == 2
+        assert [HOSTILE in text for text in again.asked] == [True]
+        assert run.failures() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("That makes 5!", True),
+        ("It is (5).", True),
+        ("Die Summe ist 5, glaube ich", True),
+        ("总共是5个", True),
+        ("I count 15 or 52 of them.", False),
+        ("About 2.5, or 5.1 at most.", False),
+        ("The must is so, as five are.", False),
+    ],
+)
+def test_an_answer_is_quoted_where_it_stands_as_a_word(
+    tmp_path: Path, text: str, quoted: bool
+) -> None:
+    with made(tmp_path, 0) as run:
+        run.add_problems([make_problem(id="p")])
+        run.put_solutions("drawn", [solution("p", 0, text)])
+        (found,) = run_it(run, extractor(ScriptedEngine({"": ["Answer: 5"]}))).values()
+    assert (found.answer, found.quoted) == ("5", quoted)
 
 
 def test_no_extraction_no_evidence(tmp_path: Path) -> None:

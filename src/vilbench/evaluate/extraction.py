@@ -118,29 +118,39 @@ class Extractor:
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    async def read(self, problem: Problem, solutions: Sequence[Solution]) -> list[Extraction]:
+    async def read(self, problem: Problem, solutions: Sequence[Solution]) -> Readings:
         """A reading of each solution; equal texts are asked about once.
 
-        Raises:
-            EngineError: A request failed for good.
+        The first request that fails for good ends it: what was read before is kept.
         """
         sampling = Sampling(temperature=0.0, max_tokens=self.max_tokens)
         replies: dict[str, Completion] = {}
+        failed = ""
         for text in dict.fromkeys(one.text for one in solutions):
             try:
                 prompt = self.prompt.ask(problem, text)
                 (replies[text],) = await self.generator.generate(prompt, 1, sampling, seed=0)
-            except InputError as error:
-                raise EngineError(str(error)) from error
+            except (EngineError, InputError) as error:
+                failed = str(error)
+                break
         paid: set[str] = set()
         found = []
         for one in solutions:
+            if one.text not in replies:
+                continue
             usage = Usage() if one.text in paid else replies[one.text].usage
             paid.add(one.text)
             reply = replies[one.text].text
             made = await soon(problem, partial(_reading, problem, one, reply))
             found.append(made.model_copy(update={"usage": usage}))
-        return found
+        return Readings(found, failed)
+
+
+class Readings(NamedTuple):
+    """What a problem's solutions were read as, and what the first failed request said."""
+
+    found: Sequence[Extraction]
+    failed: str
 
 
 def _reading(problem: Problem, solution: Solution, reply: str) -> Extraction:
@@ -155,9 +165,15 @@ def _reading(problem: Problem, solution: Solution, reply: str) -> Extraction:
             "reply": reply,
             "answer": answer,
             "verdict": verdict,
-            "quoted": answer is not None and bool(named) and named in solution.text.casefold(),
+            "quoted": answer is not None and _stands_in(named, solution.text.casefold()),
         }
     )
+
+
+def _stands_in(named: str, text: str) -> bool:
+    """Whether it is there as words of its own: no "5" in "15" or "2.5", no "a" in "at"."""
+    bounded = rf"(?<![0-9a-z_])(?<![0-9][.,]){re.escape(named)}(?![0-9a-z_]|[.,][0-9])"
+    return bool(named) and re.search(bounded, text) is not None
 
 
 async def extract(
@@ -194,26 +210,25 @@ async def extract(
             pools.append(_Asked(problem, missing))
     progress.begin(EXTRACT, len(pools) + done, done)
 
-    async def work(pool: _Asked) -> list[Extraction]:
+    async def work(pool: _Asked) -> Readings:
         return await extractor.read(pool.problem, pool.solutions)
 
     async with aclosing(map_bounded(work, pools, concurrency, halt)) as outcomes:
         async for outcome in outcomes:
-            failed = isinstance(outcome.value, EngineError)
-            problem_id = outcome.item.problem.id
-            if isinstance(outcome.value, EngineError):
+            given = outcome.value
+            found, error = ((), str(given)) if isinstance(given, EngineError) else given
+            extractions.put(run, key, found)
+            if error:
                 run.put_failure(
                     Failure(
                         stage=EXTRACT,
                         key=key,
-                        problem_id=problem_id,
-                        error=str(outcome.value),
+                        problem_id=outcome.item.problem.id,
+                        error=error,
                         attempts=1,
                     )
                 )
-            else:
-                extractions.put(run, key, outcome.value)
-            progress.advance(EXTRACT, failed=failed)
+            progress.advance(EXTRACT, failed=bool(error))
     progress.end(EXTRACT)
 
 
