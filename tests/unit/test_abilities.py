@@ -107,7 +107,10 @@ def test_other_problems_are_not_compared() -> None:
         ),
     )
     parts = [part("judged", "worse", drawn(2), judges), part("solved", "better", elsewhere, {})]
-    assert abilities(parts).pairs == ()
+    result = abilities(parts)
+    assert result.pairs == ()
+    assert result.rankings == ()
+    assert {one.model for one in result.solvers} == {"better", "worse"}
 
 
 def test_areas_within_average_to_the_auroc_within() -> None:

@@ -101,6 +101,8 @@ class Pair(Record):
 class Ranking(Record):
     """Rank correlation over models of solving and scoring; of two models it is 1 or -1.
 
+    Models are ranked as solvers on the problems that all of them solved.
+
     Attributes:
         run: Whose solutions.
         kind: How they score.
@@ -163,9 +165,8 @@ def abilities(parts: Sequence[RunPart]) -> Abilities:
                 if part.kinds[one.name] == kind and part.models[one.name] in solved
             ]
             told = [one for one in found if one.kind == kind and one.model in solved]
-            if len({one.model for one in told}) > 1:
-                rankings.append(_ranking(part.name, kind, told, solved))
-                pairs += _pairs(part, kind, alike, solved)
+            pairs += _pairs(part, kind, alike, solved)
+            rankings += _rankings(part.name, kind, told, solved)
     return Abilities(
         schema_version=SCHEMA_VERSION,
         solvers=tuple(solvers),
@@ -258,19 +259,22 @@ def _pairs(
         )
 
 
-def _ranking(
+def _rankings(
     run: str, kind: str, told: Sequence[Judging], solved: Mapping[str, _Solved]
-) -> Ranking:
+) -> Iterator[Ranking]:
+    """The ranking of two models or more; none where they solved no problem in common."""
     by_model = {one.model: one for one in told}
-    shared = set.intersection(*(set(solved[model].shares) for model in by_model))
-
-    def accuracy(model: str) -> float:
-        shares = solved[model].shares
-        return float(np.mean([shares[name] for name in shared or shares]))
-
-    models = sorted(by_model, key=accuracy)
-    right = [accuracy(model) for model in models]
-    return Ranking(
+    if len(by_model) < 2:
+        return
+    shared = sorted(set.intersection(*(set(solved[model].shares) for model in by_model)))
+    if not shared:
+        return
+    accuracy = {
+        model: float(np.mean([solved[model].shares[name] for name in shared])) for model in by_model
+    }
+    models = sorted(by_model, key=accuracy.__getitem__)
+    right = [accuracy[model] for model in models]
+    yield Ranking(
         run=run,
         kind=kind,
         models=tuple(models),
