@@ -366,3 +366,10 @@ def test_first_errors_of_a_resample_that_lacks_a_kind_have_no_f1() -> None:
     drawn = FirstErrors(pools, 0.5).drawn(Bootstrap(2, 50))
     assert set(np.unique(drawn[np.isfinite(drawn)])) == {1.0}
     assert np.isnan(drawn).any()
+
+
+def test_many_small_parts_have_a_mean_without_an_interval() -> None:
+    pools = [[Located([0.2], 0)] if place % 2 else [Located([0.9], -1)] for place in range(80)]
+    subsets = [np.array([place, place + 1]) for place in range(0, 80, 2)]
+    mean_f1 = FirstErrors(pools, 0.5).mean(Bootstrap(80), subsets)
+    assert mean_f1 == (1.0, None, None)

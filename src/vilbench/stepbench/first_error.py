@@ -52,11 +52,14 @@ class FirstErrorF1(NamedTuple):
 
 
 class MeanF1(NamedTuple):
-    """Mean of the F1 of parts, with its 95 % interval, clustered by problem."""
+    """Mean of the F1 of parts, with its 95 % interval, clustered by problem.
+
+    There is no interval where every resample lacks a kind of solution in one of the parts.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class BestCut(NamedTuple):
@@ -131,7 +134,10 @@ class FirstErrors:
             [_harmonic((bootstrap.counts[:, part] @ self._counts[part]).T) for part in usable]
         )
         means = drawn.mean(axis=0)
-        low, high = percentiles(means[np.isfinite(means)])
+        complete = means[np.isfinite(means)]
+        if not complete.size:
+            return MeanF1(float(np.nanmean(values)), None, None)
+        low, high = percentiles(complete)
         return MeanF1(float(np.nanmean(values)), float(low), float(high))
 
     def drawn(self, bootstrap: Bootstrap, places: NDArray[np.intp] | None = None) -> Floats:
