@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from puzzle_run import PRM, RECIPE, puzzle_run
 from vilbench import config
 from vilbench.errors import InputError, RecipeError, RunError
 from vilbench.evaluate.analysis import Plan, analyse, stored
+from vilbench.evaluate.choosing import choose
 from vilbench.evaluate.learning import Lessons, lessons, written
+from vilbench.evaluate.origins import CURATED
 from vilbench.evaluate.pools import Scale, ScorerPlan
 
 BOTH = ("prm", "prm-untrained")
@@ -68,6 +71,39 @@ def test_it_has_no_say_on_the_problems_that_it_was_fitted_on(tmp_path: Path) -> 
 def test_nothing_is_learned_on_test_problems(tmp_path: Path) -> None:
     with puzzle_run(tmp_path, "test") as run, pytest.raises(RunError, match="over puzzles:test"):
         lessons(run, Plan(2, (PRM,)))
+
+
+def test_a_set_chosen_from_problems_is_taken_for_these(tmp_path: Path) -> None:
+    recipe = recipe_with(tmp_path, learned(tmp_path / "dev"))
+    # A run over a set that was chosen from the dev problems, under a name of its own.
+    with puzzle_run(tmp_path / "chosen", "test", BOTH) as run:
+        assert "prm/learned" in {one.method for one in analyse(run, config.plan(recipe)).rows}
+        run.event(CURATED, {"name": "mine", "problem_sets": ["puzzles:dev"]})
+        methods = {one.method for one in analyse(run, config.plan(recipe)).rows}
+    assert "prm/mean" in methods
+    assert not [name for name in methods if "learned" in name or "blend" in name]
+    # One that was chosen from test problems is none to learn or choose on.
+    plan = Plan(2, (PRM,))
+    with puzzle_run(tmp_path / "reported", "dev") as run:
+        run.event(CURATED, {"name": "mine", "problem_sets": ["MathVista", "puzzles:test"]})
+        for refused in (lessons, choose):
+            with pytest.raises(RunError, match=r"over puzzles:dev\+MathVista\+puzzles:test"):
+                refused(run, plan)
+
+
+def test_what_was_learned_on_chosen_problems_has_no_say_where_they_come_from(
+    tmp_path: Path,
+) -> None:
+    with puzzle_run(tmp_path / "mine", "mine") as run:
+        run.event(CURATED, {"name": "mine", "problem_sets": ["puzzles:dev"]})
+        (found,) = lessons(run, Plan(2, (PRM,))).scorers.values()
+        (chosen,) = choose(run, Plan(2, (PRM,)))
+    plan = replace(PRM, chosen=chosen.choice)
+    for name in ("puzzles:dev", "puzzles:mine"):
+        assert found.origin.is_part_of(name)
+        assert plan.choice(name) is None
+    assert not found.origin.is_part_of("puzzles:test")
+    assert plan.choice("puzzles:test") == chosen.choice
 
 
 def test_blends_that_cannot_be(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from vilbench.curate import folder
 from vilbench.curate.records import Curated, GainCard, PairCard
 from vilbench.curate.summary import CONTRASTS, FITS, points, span, strictest
+from vilbench.evaluate.origins import CURATED
 from vilbench.evaluate.pools import ScorerPlan
+from vilbench.selection.weights import share_a_set
 from vilbench.store.run import Run
-
-_CURATED = "curated"
-"""Kind of the event that holds the card of a curated set that a run is over."""
 
 
 def note(run: Run, places: Iterable[Path]) -> None:
@@ -28,13 +27,13 @@ def note(run: Run, places: Iterable[Path]) -> None:
     for place in places:
         if folder.is_curated(place):
             data = folder.card_of(place).model_dump(mode="json")
-            if data not in [event.data for event in run.events() if event.kind == _CURATED]:
-                run.event(_CURATED, data)
+            if data not in [event.data for event in run.events() if event.kind == CURATED]:
+                run.event(CURATED, data)
 
 
 def noted(run: Run) -> list[Curated]:
     """Cards of the curated sets that a run is over, the last of each name."""
-    cards = (Curated.model_validate(event.data) for event in run.events() if event.kind == _CURATED)
+    cards = (Curated.model_validate(event.data) for event in run.events() if event.kind == CURATED)
     return list({card.name: card for card in cards}.values())
 
 
@@ -54,9 +53,10 @@ def warnings(
         known = {one.name: fingerprints.get(one.name, "") for one in judged}
         lines += notices(card, known)
         for one in judged:
-            if one.chosen is not None and one.chosen.problem_set in card.problem_sets:
+            chosen_on = "" if one.chosen is None else one.chosen.problem_set
+            if any(share_a_set(chosen_on, name) for name in card.problem_sets):
                 lines.append(
-                    f"How {one.name} is used was chosen on {one.chosen.problem_set}, where the "
+                    f"How {one.name} is used was chosen on {chosen_on}, where the "
                     f"problems of {card.name} come from"
                 )
     return tuple(lines)

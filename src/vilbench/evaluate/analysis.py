@@ -15,6 +15,7 @@ from vilbench.evaluate.contrasts import contrasts
 from vilbench.evaluate.costs import costs
 from vilbench.evaluate.extraction import amended, evidence, extracted
 from vilbench.evaluate.labels import Labeller, checked
+from vilbench.evaluate.origins import known_as
 from vilbench.evaluate.pools import Pools, ScorerPlan, Scores
 from vilbench.evaluate.results import (
     Chosen,
@@ -87,7 +88,7 @@ def stored(run: Run, plan: Plan) -> Stored:
     problems = run.problems()
     if not problems:
         raise RunError(f"{run.folder}: the run has no problems")
-    problem_set = run.manifest.problem_set
+    problem_set = known_as(run)
     scorers = [scorer.on(problem_set) for scorer in plan.scorers if scorer.name in keys]
     values = {scorer.name: run.scores(keys[scorer.name]) for scorer in scorers}
     for blend in plan.blends:

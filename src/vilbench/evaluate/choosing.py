@@ -10,6 +10,7 @@ from vilbench.errors import RunError
 from vilbench.evaluate.analysis import Plan, stored
 from vilbench.evaluate.choice import Choice
 from vilbench.evaluate.labels import Labeller, checked
+from vilbench.evaluate.origins import known_as
 from vilbench.evaluate.pools import Scores
 from vilbench.evaluate.stepwise import LabelledSteps, sound_steps
 from vilbench.metrics import best_threshold
@@ -83,12 +84,12 @@ def choose(run: Run, plan: Plan, labeller: Labeller = checked) -> list[Finding]:
 
 
 def not_reported(run: Run) -> str:
-    """The problem set of a run, which is none that is reported.
+    """The problem set of a run as `known_as` has it, which is none that is reported.
 
     Raises:
-        RunError: It is a test split.
+        RunError: It is a test split, or chosen from one.
     """
-    problem_set = run.manifest.problem_set
+    problem_set = known_as(run)
     if any(one.endswith(":test") for one in problem_set.split("+")):
         raise RunError(
             f"{run.folder}: is a run over {problem_set}; what is chosen on the problems that "

@@ -57,7 +57,7 @@ def lessons(run: Run, plan: Plan, together: Sequence[Sequence[str]] | None = Non
         InputError: A name is none of the scorers that have scored, or a blend has less than two.
         RunError: The run is over a test split, or holds nothing to learn from.
     """
-    not_reported(run)
+    problem_set = not_reported(run)
     held = stored(run, Plan(plan.n, plan.scorers, plan.main))
     names = [scorer.name for scorer in held.scorers]
     if together is None:
@@ -73,7 +73,7 @@ def lessons(run: Run, plan: Plan, together: Sequence[Sequence[str]] | None = Non
     if not by_step and not together:
         raise RunError(f"{run.folder}: no step scorer has scored this run")
     origin = Origin(
-        problem_set=run.manifest.problem_set,
+        problem_set=problem_set,
         n_problems=len(held.pools.problems),
         n=plan.n,
         seed=run.manifest.seed,

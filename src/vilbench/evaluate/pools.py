@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vilbench.evaluate.choice import Choice
 from vilbench.selection import aggregation, exponential_weights
 from vilbench.selection.aggregation import Rule, Values
-from vilbench.selection.weights import Learned
+from vilbench.selection.weights import Learned, share_a_set
 from vilbench.store.records import ScoreRef
 from vilbench.types import Granularity, Problem, Solution, StepScores
 
@@ -135,7 +135,7 @@ class ScorerPlan:
 
     def choice(self, problem_set: str) -> Choice | None:
         """What was chosen for it, unless it was chosen on these very problems."""
-        if self.chosen is None or self.chosen.problem_set in (problem_set, *problem_set.split("+")):
+        if self.chosen is None or share_a_set(self.chosen.problem_set, problem_set):
             return None
         return self.chosen
 

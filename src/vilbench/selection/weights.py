@@ -89,9 +89,12 @@ class Origin(Record):
 
     def is_part_of(self, problem_set: str) -> bool:
         """Whether a set of problems, or one of several joined by "+", is what was fitted on."""
-        return not {*self.problem_set.split("+"), self.problem_set}.isdisjoint(
-            (problem_set, *problem_set.split("+"))
-        )
+        return share_a_set(self.problem_set, problem_set)
+
+
+def share_a_set(one: str, other: str) -> bool:
+    """Whether two names of problem sets, or of several joined by "+", have one in common."""
+    return not {one, *one.split("+")}.isdisjoint((other, *other.split("+")))
 
 
 class Trial(Record):
