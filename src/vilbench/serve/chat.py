@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator
 
-from vilbench.serve.protocol import TokenUsage
+from vilbench.serve.protocol import Text, TokenUsage
 from vilbench.types import FinishReason, Record
 
 
@@ -14,7 +14,7 @@ class TextPart(Record):
     """Text of a message."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ImageAddress(Record):
@@ -54,7 +54,7 @@ class Message(Record):
     """A turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | tuple[Part, ...] | None = None
+    content: Text | tuple[Part, ...] | None = None
     name: str | None = None
     tool_calls: JsonValue = None
     tool_call_id: str | None = None
@@ -107,7 +107,7 @@ class ChatRequest(Record):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
-    stop: str | tuple[str, ...] | None = None
+    stop: Text | tuple[Text, ...] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vilbench.types import Granularity, Record, Span, Usage
+
+
+def _unicode(text: str) -> str:
+    """JSON can spell halves of characters, which no tokenizer and no answer can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid Unicode") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_unicode)]
+"""Text that a model can read."""
 
 
 class TokenUsage(Record):
@@ -36,8 +49,8 @@ class ShownProblem(Record):
         images: As data URLs.
     """
 
-    question: str
-    choices: tuple[str, ...] = ()
+    question: Text
+    choices: tuple[Text, ...] = ()
     images: tuple[str, ...] = ()
 
 
@@ -51,8 +64,8 @@ class ShownSolution(Record):
             the text is split by the served scorer's format.
     """
 
-    steps: tuple[str, ...] | None = None
-    text: str | None = None
+    steps: tuple[Text, ...] | None = None
+    text: Text | None = None
     spans: tuple[Span, ...] | None = None
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from fastapi import Request
@@ -187,6 +188,7 @@ def _prompt(problem: Problem, system: str, format: StepFormat | None) -> Prompt:
 
 async def _answer(state: Service, upstream: Upstream, asked: _Asked) -> ChatAnswer:
     found = await upstream.draw(asked.prompt, asked.draws, asked.sampling, asked.seed)
+    found = [replace(one, text=_whole_characters(one.text)) for one in found]
     served = state.served
     solutions = [
         made_solution(asked.problem, k, one.text, served.format.split(one.text, state.limits.steps))
@@ -229,6 +231,11 @@ async def _answer(state: Service, upstream: Upstream, asked: _Asked) -> ChatAnsw
             scoring=TokenUsage.of(paid),
         ),
     )
+
+
+def _whole_characters(text: str) -> str:
+    """Halves of characters, which a server's JSON can spell, as question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def ranked(scores: Sequence[float | None]) -> list[int]:
