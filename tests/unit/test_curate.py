@@ -350,6 +350,20 @@ def test_forms_that_are_none_are_refused(asked: Pair, told: str) -> None:
         curate([noise(5, 4, 1)], [asked], LIGHT, "x")
 
 
+def test_a_gain_on_no_problem_is_not_zero() -> None:
+    # Only "a" ever prefers steps: without it no problem is above the threshold.
+    right = np.array([[True, False]] * 6)
+    up, down = right.astype(float), 1.0 - right
+    scores = {"a-prm": up, "a-orm": down, "b-prm": up, "b-orm": up}
+    found = curate([take(problems(6), right, scores)], [pair("a"), pair("b")], LIGHT, "x")
+    assert found.card.problems == 6
+    fitted = {(one.fit, one.pair) for one in found.card.gains}
+    assert ("scorers", "a") not in fitted
+    assert gain(found, "scorers", name="b").crossfitted == 0.0
+    (note,) = [one for one in found.card.notes if one.startswith("held out (same solutions")]
+    assert note.endswith("no problem is chosen, so there is no gain of a")
+
+
 def test_one_family_and_one_solution_leave_nothing_to_hold_out() -> None:
     found = curate([noise(60, 4, 1)], [pair("a0")], LIGHT, "x")
     assert {one.fit for one in found.card.gains} == {"candidates"}

@@ -180,6 +180,9 @@ def cards(
 ) -> list[GainCard]:
     """Gains with their intervals, of all pairs together and of each.
 
+    There is no card where no problem was chosen, as it is or without the evidence: a gain on
+    no problem is not 0.
+
     Args:
         ledgers: Sums.
         names: Of the pairs.
@@ -206,6 +209,8 @@ def _cards(
     columns = np.concatenate([chosen[None], gained]).reshape(-1, chosen.shape[1])
     sums = columns.sum(axis=1).reshape(-1, len(parts))
     drawn = (bootstrap.counts @ columns.T).reshape(-1, len(CONTRASTS) + 1, len(parts))
+    if not sums[0].all():
+        return []
     sets = ledger.sets // ledger.pairs * len(pairs)
     mean_size = round(float(chosen[2].sum()) / sets, 1)
     return [

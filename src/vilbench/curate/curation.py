@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,15 @@ from vilbench.curate.quotas import Quotas
 from vilbench.curate.records import (
     Curated,
     Fate,
+    Fit,
+    GainCard,
     PairCard,
     ProblemCard,
     RuleCard,
     SourceCard,
 )
 from vilbench.curate.stability import stability
+from vilbench.curate.summary import FITS
 from vilbench.curate.versions import whole
 from vilbench.errors import InputError
 from vilbench.metrics import Bootstrap
@@ -108,7 +111,10 @@ def curate(takes: Sequence[Take], pairs: Sequence[Pair], rule: RuleCard, name: s
         sources=sources,
         gains=tuple(gains),
         stability=held.card,
-        notes=tuple(_notes(material, rule, sources, families, takes, chosen, indicator)),
+        notes=(
+            *_notes(material, rule, sources, families, takes, chosen, indicator),
+            *_lost(gains, evidence.ledgers, pairs),
+        ),
     )
     kept = tuple(problem for at, problem in enumerate(material.problems) if chosen[at])
     return Curation(card, kept, looked_at)
@@ -181,6 +187,18 @@ def _fingerprint(takes: Sequence[Take], pairs: Sequence[PairCard], rule: RuleCar
     ]
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _lost(gains: Sequence[GainCard], fits: Iterable[Fit], pairs: Sequence[Pair]) -> Iterator[str]:
+    """Pairs whose gain cannot be held out though there are others, or halves."""
+    told = {(gain.fit, gain.pair) for gain in gains}
+    for fit in fits:
+        lost = [pair.name for pair in pairs if (fit, pair.name) not in told]
+        if lost:
+            yield (
+                f"held out ({FITS[fit]}): no problem is chosen, so there is no gain of "
+                f"{', '.join(lost)}"
+            )
 
 
 def _notes(
