@@ -50,11 +50,12 @@ class Stopped(BaseException):
 
 @dataclass
 class Failing(Planted):
-    """Stops the program at a request, or fails for some problems, or gives no verdicts."""
+    """Stops the program at a request, fails for a problem or a part of it, gives no verdicts."""
 
     stop_after: int | None = None
     broken: str = ""
     silent: str = ""
+    halved: str = ""
     calls: int = 0
 
     async def score(self, problem: Problem, solutions: Sequence[Solution]) -> list[StepScores]:
@@ -66,6 +67,9 @@ class Failing(Planted):
         records = await super().score(problem, solutions)
         if problem.id == self.silent:
             return [one.model_copy(update={"values": (None,) * len(one.values)}) for one in records]
+        if problem.id == self.halved:
+            first, *others = records
+            return [first.model_copy(update={"error": "the server is gone"}), *others]
         return records
 
 
@@ -149,6 +153,20 @@ def test_a_forecast_says_what_is_asked_for(run: Run, scorer: Planted) -> None:
     assert "boundaries" not in {one.probe for one in whole}
     with pytest.raises(RunError, match="has not scored"):
         list(forecast(run, "other", "step", [PROBES["image"]], cases, deck))
+
+
+def test_what_is_asked_for_again_is_forecast_again(run: Run, scorer: Planted) -> None:
+    pools = stored(run, PLAN).pools
+    cases, deck = draw_cases(pools, FEW), Deck(FEW, pools.problems)
+    broken = cases[1].problem.id
+    probed(run, Failing(truth(run.problems()), halved=broken), ("rescoring",), FEW)
+    told = list(forecast(run, "planted", "step", [PROBES["rescoring"]], cases, deck))
+    lacking = sum(one.solutions - one.stored for one in told)
+    # One of the call of `again`, one of each call of `apart`.
+    assert lacking == 3
+    before = len(scorer.asked)
+    probed(run, scorer, ("rescoring",), FEW)
+    assert len(scorer.asked) - before == lacking
 
 
 def test_a_failed_call_is_counted_and_tried_again(run: Run, scorer: Planted) -> None:

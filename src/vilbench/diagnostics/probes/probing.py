@@ -132,7 +132,7 @@ def _pools(
     run: Run, key: str, variant: Variant, cases: Sequence[Case], deck: Deck
 ) -> Iterator[Pool]:
     """Calls of a variant that are left; a problem whose image cannot be changed is a failure."""
-    known = {ref for ref, record in run.scores(key).items() if record.error is None}
+    known = _answered(run, key)
     for case in cases:
         # No picture is made for what is stored.
         touched = variant.touched(case, deck)
@@ -150,6 +150,11 @@ def _pools(
                     attempts=1,
                 )
             )
+
+
+def _answered(run: Run, key: str) -> set[ScoreRef]:
+    """Solutions with a score that is not asked for again."""
+    return {ref for ref, record in run.scores(key).items() if record.error is None}
 
 
 def forecast(
@@ -174,7 +179,7 @@ def forecast(
             if variant in told:
                 continue
             told.add(variant)
-            known = run.scores(variant_key(key, variant, deck.draw))
+            known = _answered(run, variant_key(key, variant, deck.draw))
             calls = [
                 (case.problem.id, call) for case in cases for call in variant.calls(case, deck)
             ]
