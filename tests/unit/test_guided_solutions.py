@@ -83,6 +83,31 @@ async def test_stored_solutions_are_not_made_again(tmp_path: Path) -> None:
         assert run.solutions(how.key) == before
 
 
+async def test_scores_are_stored_though_a_start_ended_behind_the_solutions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = answering()
+    with make_run(tmp_path / "run") as run:
+        await collect(run, how.method)
+        with monkeypatch.context() as patched:
+            patched.setattr(run, "put_scores", raising)
+            with pytest.raises(KeyboardInterrupt):
+                answer(run, how)
+        assert len(run.solutions(how.key)) == 1
+        answer(run, how)
+        refs = {
+            ScoreRef(one.problem_id, one.index)
+            for pool in run.solutions(how.key).values()
+            for one in pool
+        }
+        assert len({ref.problem_id for ref in refs}) == 6
+        assert set(run.scores(noted(run).score_keys["hash"])) == refs
+
+
+def raising(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("budget", [None, Budget(nodes=4)])
 async def test_a_search_without_an_end_leaves_its_beginning(
     tmp_path: Path, budget: Budget | None

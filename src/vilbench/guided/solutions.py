@@ -8,6 +8,7 @@ that gives no answer.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from vilbench.search import Guided, found
 from vilbench.search.tree import NodeRecord, TreeRecord
 from vilbench.selection.aggregation import aggregation
 from vilbench.store import trees
+from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
 from vilbench.store.trees import Grown
 from vilbench.types import Problem, Solution, Span, StepScorer, StepScores, Usage
@@ -76,12 +78,21 @@ def answer(run: Run, answering: Answering) -> int:
     name = f"{answering.method.policy.generator.name}, {told(answering.settings)}"
     note_sampling(run, key, answering.keep, name)
     note_scoring(run, scorer.name, scored, key)
-    done = {problem_id: len(pool) for problem_id, pool in run.solutions(key).items()}
+    # Solutions and scores are two units: a problem is done when it has both.
+    done = Counter(
+        ref.problem_id
+        for ref in run.scores(scored).keys()
+        & {
+            ScoreRef(one.problem_id, one.index)
+            for pool in run.solutions(key).values()
+            for one in pool
+        }
+    )
     problems = {problem.id: problem for problem in run.problems()}
     count = 0
     for grown in trees.trees(run, answering.method.key):
         problem = problems[grown.tree.problem_id]
-        if done.get(problem.id, 0) >= answering.keep:
+        if done[problem.id] >= answering.keep:
             continue
         solutions = list(_solutions(problem, grown, answering))
         run.put_solutions(key, [one for one, _ in solutions])
