@@ -17,6 +17,7 @@ from vilbench.config.curating import CurateRecipe, load_curating, scorer_fingerp
 from vilbench.curate import folder, kinship
 from vilbench.curate.records import Curated
 from vilbench.errors import InputError, RecipeError
+from vilbench.evaluate.origins import CURATED
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.stages import note_sampling, note_scoring
 from vilbench.problems import own, prepared
@@ -305,6 +306,17 @@ def test_a_scorer_is_known_under_another_name_and_a_new_one_is_not(
     # A plain run has nothing to say.
     with Run.read(tmp_path / "run") as run:
         assert kinship.noted(run) == []
+
+
+def test_a_set_chosen_from_a_chosen_set_names_where_it_all_began(
+    vilbench: Say, tmp_path: Path
+) -> None:
+    place = stored(tmp_path / "run")
+    with job.go_on(place) as run:
+        run.event(CURATED, {"name": "puzzles:dev", "problem_sets": ["MathVista:test"]})
+    assert vilbench("curate", place, "--out", tmp_path / "again").code == 0
+    card = folder.card_of(tmp_path / "again")
+    assert card.problem_sets == (config.parse_text(RECIPE, "r").problem_set, "MathVista:test")
 
 
 def test_a_damaged_card_is_refused(vilbench: Say, tmp_path: Path) -> None:

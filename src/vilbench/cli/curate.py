@@ -110,17 +110,18 @@ def _take(path: Path) -> Take:
     from vilbench.curate.material import Take
     from vilbench.curate.records import RunCard
     from vilbench.evaluate.analysis import stored
+    from vilbench.evaluate.origins import known_as
     from vilbench.store.run import Run
 
     with Run.read(path) as run:
         recipe = job.recipe_of(run)
         plan = config.plan(recipe)
         held = stored(run, plan)
-        manifest = run.manifest
+        manifest, problem_set = run.manifest, known_as(run)
     card = RunCard(
         fingerprint=manifest.fingerprint,
         name=manifest.name,
-        problem_set=manifest.problem_set,
+        problem_set=problem_set,
         policy=held.policy,
         seed=manifest.seed,
         n=plan.n,
