@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from fastapi.routing import APIRoute
@@ -19,6 +19,7 @@ from vilbench.serve.faults import public
 from vilbench.serve.limits import Limits
 from vilbench.serve.upstream import Upstream
 from vilbench.testing import ScriptedEngine, tiny_png
+from vilbench.types import Problem, Solution, StepScores
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 SMALL = Limits(
@@ -64,7 +65,7 @@ def test_no_route_and_no_method_without_the_token(closed: Running) -> None:
                 reply = client.request(method, path)
                 assert reply.status_code == 401, (method, path)
         for shown in wrong:
-            headers = {"authorization": shown.encode()}
+            headers = {b"authorization": shown.encode()}
             assert client.get("/v1/models", headers=headers).status_code == 401, shown
         told = client.get("/v1/models").json()
     assert told["error"]["code"] == "invalid_api_key"
@@ -273,7 +274,7 @@ def test_every_answer_forbids_what_browsers_would_do(server: Running) -> None:
 
 def test_faults_of_the_program_show_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     class Broken(TextScorer):
-        async def score(self, problem: object, solutions: object) -> list[object]:  # type: ignore[override]
+        async def score(self, problem: Problem, solutions: Sequence[Solution]) -> list[StepScores]:
             raise RuntimeError("/secret/path and sk-secret-key")
 
     with running(Broken()) as server:

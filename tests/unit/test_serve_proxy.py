@@ -125,7 +125,10 @@ def test_images_text_parts_and_a_system_turn(server: Running, solver: ScriptedEn
 def test_images_among_the_text_keep_their_places(server: Running, solver: ScriptedEngine) -> None:
     picture = {"type": "image_url", "image_url": {"url": IMAGE}}
     parts = [{"type": "text", "text": "First"}, picture, {"type": "text", "text": "How many?"}]
-    body = {"model": "solver", "messages": [{"role": "user", "content": parts}]}
+    body: dict[str, Any] = {
+        "model": "solver",
+        "messages": [{"role": "user", "content": parts}],
+    }
     body["vilbench"] = {"instruct": False}
     assert server.post("/v1/chat/completions", body).status_code == 200
     assert solver.prompts[0].parts == ("First\n", PICTURE, "\nHow many?")
@@ -195,7 +198,7 @@ def test_what_is_not_served_is_refused_clearly(
 
 def test_nothing_to_ask(server: Running) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
-        client(server).chat.completions.create(model="gpt-4o", messages=[USER])  # type: ignore[list-item]
+        client(server).chat.completions.create(model="gpt-4o", messages=[USER])
     assert caught.value.code == "model_not_found"
     with running(TextScorer()) as alone:
         reply = alone.post("/v1/chat/completions", {"model": "best-of-n", "messages": [USER]})

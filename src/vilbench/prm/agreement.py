@@ -9,7 +9,7 @@ from vilbench.backbone.agreement import PROVEN, TOLERANCE, picture
 from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import CheckpointError
-from vilbench.prm.forwards import Forwards
+from vilbench.prm.forwards import Bundle, Forwards
 from vilbench.prm.model import RewardModel
 from vilbench.prm.runs import pack
 from vilbench.types import Prompt
@@ -44,6 +44,11 @@ def check_agreement(model: RewardModel, encoder: PromptEncoder) -> None:
     packing = pack(sequences, share=True)
     ours = forwards.packed(placed, sequences, packing)[np.concatenate(packing.places)]
     difference = float(np.abs(ours - own).max())
+    bundles = [Bundle(placed, sequences), Bundle(placed, sequences[:1])]
+    if not forwards.deepens(bundles):
+        together = [values for some in forwards.together(bundles) for values in some]
+        twice = np.concatenate([own, own[: len(sequences[0])]])
+        difference = max(difference, float(np.abs(np.concatenate(together) - twice).max()))
     if not difference <= TOLERANCE[model.backbone.dtype] * float(own.std()):
         raise CheckpointError(
             "models of this family cannot be scored together (values differ by "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ from transformers import Cache, DynamicCache
 from vilbench.backbone.memory import ran_out
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefill import Placed
+from vilbench.backbone.tokens import Encoded
 from vilbench.prm.model import RewardModel
-from vilbench.prm.runs import Packing
+from vilbench.prm.runs import Packing, joined, pack
 from vilbench.prm.trunk import KeyValue, Trunk, run_packed
 
 Values = npt.NDArray[np.float32]
@@ -24,6 +25,13 @@ Values = npt.NDArray[np.float32]
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Most tokens of a forward by kind of device: more would not fill it better."""
+
+
+class Bundle(NamedTuple):
+    """A prompt and the sequences that stand behind it; there is at least one."""
+
+    prompt: Placed
+    sequences: Sequence[Sequence[int]]
 
 
 @dataclass
@@ -82,10 +90,7 @@ class Forwards:
     def packed(
         self, prompt: Placed, sequences: Sequence[Sequence[int]], packing: Packing
     ) -> Values:
-        """Values `[T]` in packed order after sequences that stand behind one prompt.
-
-        A batch that memory does not hold is halved, and so are later ones.
-        """
+        """Values `[T]` in packed order after sequences that stand behind one prompt."""
         cache = DynamicCache(config=self._decoder.config)
         self._own(prompt, (), cache)
         stem = [KeyValue(layer.keys[0], layer.values[0]) for layer in cache.layers]
@@ -95,12 +100,83 @@ class Forwards:
         positions = np.concatenate(
             [np.arange(run.skip, run.skip + run.end - run.begin) for run in packing.runs]
         )
+        return self._all(packing, trunk, ids, positions + first, {})
+
+    def together(self, bundles: Sequence[Bundle]) -> list[list[Values]]:
+        """Values after the sequences of several prompts, `[L]` each, in as few forwards.
+
+        Each prompt is packed with its own sequences, which share it; prompts share nothing.
+        Images of all prompts go through the vision tower together.
+        """
+        backbone = self._backbone
+        images = backbone.counts.image_encodings
+        shown = [one.prompt for one in bundles if one.prompt.encoded.images]
+        backbone.encode_images({one.encoded.images: one.pixels for one in shown})
+        self.counts.image_encodings += backbone.counts.image_encodings - images
+        packings, whole, places, prompts = [], [], [], {}
+        runs = 0
+        for one in bundles:
+            prompt = one.prompt.encoded
+            sequences = [(*prompt.ids, *ids) for ids in one.sequences]
+            packing = pack(sequences, share=True)
+            prompts[runs] = prompt  # the run that begins with it
+            runs += len(packing.runs)
+            packings.append(packing)
+            whole += sequences
+            longest = max(map(len, sequences))
+            places += [self._places(one.prompt, longest)] * len(sequences)
+        packing = joined(packings)
+        ids = np.concatenate([whole[run.sequence][run.skip :] for run in packing.runs])
+        positions = np.concatenate(
+            [
+                places[run.sequence][:, run.skip : run.skip + run.end - run.begin]
+                for run in packing.runs
+            ],
+            axis=1,
+        )
+        trunk = Trunk(self._shape, [], packing)
+        values = self._all(packing, trunk, ids, positions, prompts)
+        own = iter(packing.places)
+        return [
+            [values[next(own)[len(one.prompt.encoded.ids) :]] for _ in one.sequences]
+            for one in bundles
+        ]
+
+    def deepens(self, bundles: Sequence[Bundle]) -> bool:
+        """Whether image features enter deeper layers, which `together` does not know of."""
+        return hasattr(self._decoder, "_deepstack_process") and any(
+            one.prompt.encoded.images for one in bundles
+        )
+
+    def _places(self, prompt: Placed, length: int) -> npt.NDArray[np.int64]:
+        """Positions `[A, length]` of a prompt's tokens and of those behind them."""
+        end = prompt.encoded.image_end
+        known = self._backbone.positions(prompt.encoded, prompt.pixels)
+        axes = self._backbone.axes
+        places = np.arange(length) + self._backbone.shift(prompt.encoded, prompt.pixels)
+        spread = np.repeat(places[None], axes, axis=0)
+        spread[:, :end] = known[:, :end]
+        return spread
+
+    def _all(
+        self,
+        packing: Packing,
+        trunk: Trunk,
+        ids: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.int64],
+        prompts: Mapping[int, Encoded],
+    ) -> Values:
+        """Values `[T]` in packed order; of `prompts`, runs begin with those, by their index.
+
+        A batch that memory does not hold is halved, and so are later ones.
+        """
         values: Values = np.empty(packing.tokens, dtype=np.float32)
         todo = list(packing.chunks(self._budget))[::-1]
         while todo:
             chunk = todo.pop()
             part = slice(packing.runs[chunk[0]].begin, packing.runs[chunk[-1]].end)
-            made = self._chunk(ids[part], positions[part] + first, trunk, chunk)
+            begins = {packing.runs[k].begin - part.start: prompts[k] for k in chunk if k in prompts}
+            made = self._chunk(ids[part], positions[..., part], trunk, chunk, begins)
             if made is not None:
                 values[part] = made
                 continue
@@ -136,6 +212,7 @@ class Forwards:
         positions: npt.NDArray[np.int64],
         trunk: Trunk,
         chunk: range,
+        begins: Mapping[int, Encoded],
     ) -> Values | None:
         """Values of the tokens of some runs; None if memory ran out and there are several."""
         device = self._shape.device
@@ -144,7 +221,12 @@ class Forwards:
             places = torch.from_numpy(positions).to(device)
             if self._backbone.axes > 1:
                 places = places.expand(self._backbone.axes, -1)
+            elif places.ndim > 1:
+                places = places[0]
             embedded = self._backbone.embed(torch.from_numpy(ids).to(device))
+            for begin, prompt in begins.items():
+                if prompt.images:
+                    self._backbone.place_images(embedded[begin:], prompt)
             hidden = run_packed(self._decoder, embedded, places, sight, self._shape.layers)
             values: Values = self._model.head(hidden).cpu().numpy()
         except Exception as error:

@@ -104,6 +104,28 @@ def pack(sequences: Sequence[Sequence[int]], *, share: bool) -> Packing:
     return Packing(tuple(runs), tuple(places), total)
 
 
+def joined(packings: Sequence[Packing]) -> Packing:
+    """Packings of sequences that have nothing to do with each other, one behind the other."""
+    runs: list[Run] = []
+    places: list[npt.NDArray[np.int64]] = []
+    total = 0
+    for one in packings:
+        first, sequences = len(runs), len(places)
+        runs += [
+            run._replace(
+                sequence=run.sequence + sequences,
+                begin=run.begin + total,
+                end=run.end + total,
+                parent=None if run.parent is None else run.parent + first,
+                reach=run.reach + total,
+            )
+            for run in one.runs
+        ]
+        places += [place + total for place in one.places]
+        total += one.tokens
+    return Packing(tuple(runs), tuple(places), total)
+
+
 _LAST = 2**63
 
 

@@ -9,9 +9,10 @@ the language-model head.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from vilbench.backbone.prefill import Placed
 from vilbench.errors import EngineError
 from vilbench.prm.agreement import check_agreement, is_proven
 from vilbench.prm.folder import LoadedPrm
-from vilbench.prm.forwards import Forwards, ScoringCounts, Values
+from vilbench.prm.forwards import Bundle, Forwards, ScoringCounts, Values
 from vilbench.prm.runs import pack
 from vilbench.prm.tokens import EncodedSteps
 from vilbench.types import Image
@@ -37,12 +38,33 @@ class Scored:
         values: For every candidate one value per step; None for steps that were dropped
             because the input was too long.
         lengths: Tokens of every candidate with its prompt, as if it were scored alone.
-        counts: Work done for them.
+        counts: Work done for them, and for all that were scored with them.
     """
 
     values: tuple[tuple[float | None, ...], ...]
     lengths: tuple[int, ...]
     counts: ScoringCounts
+
+
+class Question(Protocol):
+    """A question and its candidates; `Asked` is one."""
+
+    @property
+    def parts(self) -> Sequence[str | Image]:
+        """How it is shown."""
+        ...
+
+    @property
+    def candidates(self) -> Sequence[Sequence[str]]:
+        """Steps of each."""
+        ...
+
+
+class Asked(NamedTuple):
+    """A question, as it is shown, and the steps of each candidate."""
+
+    parts: Sequence[str | Image]
+    candidates: Sequence[Sequence[str]]
 
 
 class PrmScoring:
@@ -104,6 +126,49 @@ class PrmScoring:
             values.append(one.spread([float(value) for value in own]))
         lengths = tuple(len(one.prompt.ids) + len(one.ids) for one in encoded)
         return Scored(tuple(values), lengths, self._forwards.counts)
+
+    @torch.inference_mode()
+    def score_many(self, questions: Sequence[Question]) -> list[Scored]:
+        """Values of the candidates of several questions, packed together.
+
+        They are those of `score`, but for rounding. One question's fault is that of all: score
+        them one by one then.
+
+        Raises:
+            InputError: As `score` does.
+            EngineError: As `score` does.
+        """
+        encoded = [
+            [self.encoder.encode(one.parts, steps) for steps in one.candidates] for one in questions
+        ]
+        todo = [[one for one in some if one.ends] for some in encoded]
+        bundles = [self._bundle(some) for some in todo if some]
+        if self.way != "tree" or len(bundles) < 2 or self._forwards.deepens(bundles):
+            return [self.score(one.parts, one.candidates) for one in questions]
+        self._forwards.counts = counts = ScoringCounts()
+        try:
+            made = iter(self._forwards.together(bundles))
+        except Exception as error:
+            if not ran_out(error):
+                raise
+            raise EngineError("there is not enough memory for these questions") from error
+        scored = []
+        for place, some in enumerate(encoded):
+            found = iter(next(made) if todo[place] else ())
+            values = [
+                one.spread([float(v) for v in next(found)[list(one.ends)]] if one.ends else [])
+                for one in some
+            ]
+            if not all(v is None or math.isfinite(v) for row in values for v in row):
+                raise EngineError("a candidate has a value that is not a finite number")
+            lengths = tuple(len(one.prompt.ids) + len(one.ids) for one in some)
+            scored.append(Scored(tuple(values), lengths, counts))
+        return scored
+
+    def _bundle(self, some: Sequence[EncodedSteps]) -> Bundle:
+        prompt = some[0].prompt
+        pixels = self.encoder.encoder.pixels(prompt.images) if prompt.images else {}
+        return Bundle(Placed(prompt, pixels), [one.ids for one in some])
 
     def _values(self, prompt: Placed, some: Sequence[EncodedSteps]) -> list[Values]:
         """Values at the step ends of each."""

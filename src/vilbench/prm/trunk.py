@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
@@ -34,11 +35,12 @@ class Trunk:
 
     Args:
         shape: Of the model's keys and values.
-        prompt: Of every layer.
+        prompt: Of every layer; empty where runs hold their prompts themselves.
         packing: The runs; chunks of them come in order.
 
     Attributes:
         peak_bytes: Most that was held at once, with one layer of the forward in work.
+        on_gpu: Whether calls cost more than pads at any length.
     """
 
     def __init__(self, shape: CacheShape, prompt: list[KeyValue], packing: Packing) -> None:
@@ -46,6 +48,7 @@ class Trunk:
         self._packing = packing
         self.prompt = prompt
         self.kept: dict[int, list[KeyValue]] = {}
+        self.on_gpu = shape.device.type == "cuda"
         self.peak_bytes = self._bytes(working=0)
 
     def open(self, chunk: range) -> Sight:
@@ -61,7 +64,8 @@ class Trunk:
         self.peak_bytes = max(self.peak_bytes, self._bytes(sight.tokens))
 
     def _bytes(self, working: int) -> int:
-        tokens = sum(layers[0].key.shape[1] for layers in (self.prompt, *self.kept.values()))
+        held = [layers for layers in (self.prompt, *self.kept.values()) if layers]
+        tokens = sum(layers[0].key.shape[1] for layers in held)
         layer = self._shape.token_bytes // self._shape.layers
         return tokens * self._shape.token_bytes + working * layer
 
@@ -88,8 +92,10 @@ class Sight:
         self.keep: dict[int, list[KeyValue]] = {}
         self._trunk = trunk
         self._begins = {k: runs[k].begin - base for k in chunk}
-        self._bounds = [(runs[k].begin - base, runs[k].end - base) for k in chunk]
-        self._longest = max(last - first for first, last in self._bounds)
+        bounds = [(runs[k].begin - base, runs[k].end - base) for k in chunk]
+        padded = trunk.on_gpu
+        self._short = [(a, b) for a, b in bounds if padded or b - a <= _SHORT]
+        self._long = [(a, b) for a, b in bounds if not padded and b - a > _SHORT]
         self._needed: dict[int, int] = {}
         looks: dict[tuple[int, int], _Look] = {}
         for k, run in enumerate(runs):
@@ -113,13 +119,13 @@ class Sight:
         self.layers.add(layer)
         keys, values = key[0], value[0]
         queries = query[0].view(len(keys), -1, *query.shape[2:])
-        prompt = self._trunk.prompt[layer]
-        found = attend(queries, prompt.key, prompt.value, scale, causal=False)
-        whole = Block(found.output.float(), found.logsumexp)
-        padded = query.is_cuda or self._longest <= _SHORT
-        own = (attend_padded if padded else attend_each)(queries, keys, values, scale, self._bounds)
-        for block, (begin, end) in zip(own, self._bounds, strict=True):
-            merge(whole, block, begin, end)
+        whole = self._above(layer, queries, scale)
+        for bounds, attend_to in ((self._short, attend_padded), (self._long, attend_each)):
+            if not bounds:
+                continue
+            own = attend_to(queries, keys, values, scale, bounds)
+            for block, (begin, end) in zip(own, bounds, strict=True):
+                merge(whole, block, begin, end)
         for look in self._looks:
             seen = self._seen(look, layer, keys, values)
             part = queries[:, :, look.first : look.last]
@@ -130,6 +136,15 @@ class Sight:
             held = KeyValue(keys[:, places].clone(), values[:, places].clone())
             self.keep.setdefault(run, []).append(held)
         return whole.output.to(query.dtype).flatten(0, 1).transpose(0, 1)[None]
+
+    def _above(self, layer: int, queries: Tensor, scale: float) -> Block:
+        """What the queries see of the prompt that all runs stand behind, if there is one."""
+        if not self._trunk.prompt:
+            nothing = queries.new_full(queries.shape[:3], float("-inf"), dtype=torch.float32)
+            return Block(queries.new_zeros(queries.shape, dtype=torch.float32), nothing)
+        prompt = self._trunk.prompt[layer]
+        found = attend(queries, prompt.key, prompt.value, scale, causal=False)
+        return Block(found.output.float(), found.logsumexp)
 
     def _seen(self, look: _Look, layer: int, keys: Tensor, values: Tensor) -> KeyValue:
         if look.run in self._begins:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vilbench.errors import EngineError, InputError
 from vilbench.steps import question_parts
@@ -43,6 +43,48 @@ class Scoring(Protocol):
             EngineError: They cannot be scored.
             InputError: The question or a candidate cannot be used.
         """
+        ...
+
+
+@runtime_checkable
+class ManyScoring(Protocol):
+    """A reward model that packs several questions into a call."""
+
+    def score_many(self, questions: Sequence[Asked]) -> Sequence[Scored]:
+        """What `Scoring.score` gives for each; one's fault is that of all.
+
+        Raises:
+            EngineError: As `score` does.
+            InputError: As `score` does.
+        """
+        ...
+
+
+class Asked(Protocol):
+    """A question and its candidates; `vilbench.prm.scoring.Asked` is one."""
+
+    @property
+    def parts(self) -> Sequence[str | Image]:
+        """How it is shown."""
+        ...
+
+    @property
+    def candidates(self) -> Sequence[Sequence[str]]:
+        """Steps of each."""
+        ...
+
+
+class Group(Protocol):
+    """Solutions of one problem."""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem."""
+        ...
+
+    @property
+    def solutions(self) -> Sequence[Solution]:
+        """The solutions."""
         ...
 
 
@@ -89,11 +131,32 @@ class PrmScorer:
         """
         if not solutions:
             return []
+        found = await asyncio.to_thread(self._found, problem, _distinct(solutions))
+        return self._records(solutions, found)
+
+    async def score_groups(
+        self, groups: Sequence[Group]
+    ) -> Sequence[Sequence[StepScores] | EngineError]:
+        """Scores of solutions of several problems, in one call where the model can do that.
+
+        Returns:
+            For each group what `score` gives, or the error that it raises.
+        """
+        every = await asyncio.to_thread(self._found_of_all, groups)
+        outcomes: list[Sequence[StepScores] | EngineError] = []
+        for group, found in zip(groups, every, strict=True):
+            try:
+                outcomes.append(self._records(group.solutions, found))
+            except EngineError as error:
+                outcomes.append(error)
+        return outcomes
+
+    def _records(
+        self, solutions: Sequence[Solution], found: Mapping[Steps, _Found]
+    ) -> list[StepScores]:
         wanted = [tuple(one.step_texts()) for one in solutions]
-        distinct = tuple(dict.fromkeys(wanted))
-        found = await asyncio.to_thread(self._found, problem, distinct)
-        errors = [one.error for one in found.values() if one.error is not None]
-        if len(errors) == len(found):
+        errors = [found[steps].error for steps in wanted if found[steps].error is not None]
+        if errors and len(errors) == len(wanted):
             raise EngineError(errors[0])
         return [
             StepScores(
@@ -107,6 +170,32 @@ class PrmScorer:
             )
             for solution, steps in zip(solutions, wanted, strict=True)
         ]
+
+    def _found_of_all(self, groups: Sequence[Group]) -> list[Mapping[Steps, _Found]]:
+        """What came of each group; one by one where something is wrong with any of them."""
+        asked = [_distinct(one.solutions) for one in groups]
+        many = self._scoring
+        try:
+            if not isinstance(many, ManyScoring):
+                return self._one_by_one(groups, asked)
+            shown = [question_parts(one.problem) for one in groups]
+            questions = [_Asked(*one) for one in zip(shown, asked, strict=True)]
+            with self._lock:
+                scored = many.score_many(questions)
+        except (EngineError, InputError):
+            return self._one_by_one(groups, asked)
+        return [
+            {
+                steps: _Found(tuple(values), length)
+                for steps, values, length in zip(some, one.values, one.lengths, strict=True)
+            }
+            for some, one in zip(asked, scored, strict=True)
+        ]
+
+    def _one_by_one(
+        self, groups: Sequence[Group], asked: Sequence[Sequence[Steps]]
+    ) -> list[Mapping[Steps, _Found]]:
+        return [self._found(one.problem, some) for one, some in zip(groups, asked, strict=True)]
 
     def _found(self, problem: Problem, candidates: Sequence[Steps]) -> Mapping[Steps, _Found]:
         parts = question_parts(problem)
@@ -131,6 +220,16 @@ class PrmScorer:
                     ):
                         found[steps] = _Found(tuple(values), length)
         return found
+
+
+def _distinct(solutions: Sequence[Solution]) -> tuple[Steps, ...]:
+    return tuple(dict.fromkeys(tuple(one.step_texts()) for one in solutions))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    parts: Parts
+    candidates: Sequence[Steps]
 
 
 @dataclass(frozen=True)
