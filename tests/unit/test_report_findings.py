@@ -131,6 +131,19 @@ def test_headline_of_a_loss() -> None:
     assert headline.endswith("loses 4.0 points.")
 
 
+def test_a_run_with_one_solution_each_speaks_of_no_choice() -> None:
+    results = make_results()
+    rows = tuple(row for row in results.rows if row.k == 1 or row.method == "cot")
+    lone = results.model_copy(
+        update={"rows": tuple(row.model_copy(update={"k": 1}) for row in rows)}
+    )
+    finding = Findings(lone).finding
+    assert finding.headline == "With one solution each, 47.8 % of 120 problems are answered right."
+    (remark,) = finding.remarks
+    assert "42.7 – 52.9 %" in remark
+    assert "nothing to choose from" in remark
+
+
 def test_headline_without_methods_without_cot_and_without_rows() -> None:
     results = make_results()
     assert "no selection method was compared" in Findings(only(results, "cot")).finding.headline

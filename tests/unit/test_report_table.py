@@ -43,6 +43,17 @@ def test_plain_lines_are_aligned_and_complete_whatever_the_width() -> None:
     assert "Input rows set aside: 1." in text
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_one_solution_each_is_one_row(terminal: bool) -> None:
+    results = make_results()
+    rows = tuple(row.model_copy(update={"k": 1}) for row in results.rows if row.k == 24)
+    text = printed(results.model_copy(update={"rows": rows}), width=100, terminal=terminal)
+    assert "With one solution each" in text
+    assert "cot" in text
+    assert "majority" not in text
+    assert " over " not in text.replace("over cot", "").replace("over tie-breaking", "")
+
+
 def test_plain_is_plain_on_a_terminal_too() -> None:
     results = make_results()
     assert printed(results, width=80, terminal=True, plain=True) == printed(

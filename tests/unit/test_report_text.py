@@ -80,6 +80,7 @@ def test_numbers_are_written_one_way() -> None:
     assert numerals.percent(1.0) == "100.0"
     assert numerals.percent(None) == numerals.percent(float("nan")) == "–"
     assert numerals.percent_range(0.381, 0.4704) == "38.1 – 47.0"
+    assert numerals.percent_range(None, None) == numerals.points_range(None, None) == "–"
     assert numerals.points(0.033) == "+3.3"
     assert numerals.points(-0.0049) == "−0.5"
     assert numerals.points(-0.0001) == numerals.points(0.0001) == "0.0"

@@ -23,7 +23,9 @@ def percent(share: float | None) -> str:
 
 
 def percent_range(low: float | None, high: float | None) -> str:
-    """Two shares as a range of percentages: "38.1 – 47.0"."""
+    """Two shares as a range of percentages: "38.1 – 47.0"; a dash where both are missing."""
+    if low is None and high is None:
+        return MISSING
     return f"{percent(low)} – {percent(high)}"
 
 
@@ -36,7 +38,9 @@ def points(delta: float | None) -> str:
 
 
 def points_range(low: float | None, high: float | None) -> str:
-    """Two differences as a range in points: "+0.4 to +6.2"."""
+    """Two differences as a range in points: "+0.4 to +6.2"; a dash where both are missing."""
+    if low is None and high is None:
+        return MISSING
     return f"{points(low)} to {points(high)}"
 
 

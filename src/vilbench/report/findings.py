@@ -77,6 +77,11 @@ class Findings:
         whole = [r.k for r in self.results.rows if r.source == ALL and r.modality == ALL]
         return max(whole, default=0)
 
+    @property
+    def lone(self) -> bool:
+        """Whether each problem has a single solution, so that there is nothing to choose."""
+        return self.k == 1
+
     @cached_property
     def ranked(self) -> tuple[Row, ...]:
         """Every method at the largest `k` on the whole set, in reading order."""
@@ -214,6 +219,12 @@ class Findings:
     def _headline(self) -> str:
         cot, top = self.row("cot"), self.main or self.best
         problems = f"{count(self.ranked[0].n_problems)} problems"
+        if self.lone:
+            shown = cot or self.ranked[0]
+            return (
+                f"With one solution each, {percent(shown.accuracy)} % of {problems} are answered "
+                "right."
+            )
         if top is None:
             shown = cot or self.ranked[0]
             return (
@@ -261,6 +272,13 @@ class Findings:
         yield from (f"Warning: {visible(one)}" for one in self.results.notices)
         if self.results.extraction is not None:
             yield from map(visible, self.results.extraction.told())
+        if self.lone:
+            shown = cot or self.ranked[0]
+            yield (
+                f"The share has a 95 % interval of {percent_range(shown.ci_low, shown.ci_high)} %. "
+                "There is nothing to choose from: every method takes the one solution."
+            )
+            return
         if cot and top and top.delta_vs_cot is not None:
             yield (
                 f"A single solution (cot) is right in {percent(cot.accuracy)} % of cases. The "

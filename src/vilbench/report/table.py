@@ -94,7 +94,7 @@ def print_table(results: Results, console: Console, *, plain: bool = False) -> N
     table.add_column(Text("method"), overflow="fold")
     for column in columns:
         table.add_column(Text(column.heading), justify="right", no_wrap=True)
-    for row in found.ranked:
+    for row in _rows(found):
         style = "bold" if found.best is not None and row.method == found.best.method else ""
         table.add_row(
             Text(_method(found, row)), *[Text(c.write(row)) for c in columns], style=style
@@ -142,6 +142,11 @@ def _method(found: Findings, row: Row) -> str:
     return f"{name(row.method)} {marks}".rstrip()
 
 
+def _rows(found: Findings) -> Sequence[Row]:
+    """The methods that are shown: where all take the same solution, the first."""
+    return found.ranked[:1] if found.lone else found.ranked
+
+
 def _fitting(found: Findings, width: int) -> Sequence[Column]:
     """The columns that leave the method's name its room."""
     room = width - min(40, max((cell_len(_method(found, r)) for r in found.ranked), default=0))
@@ -157,7 +162,7 @@ def _width(found: Findings, column: Column) -> int:
 
 def _lines(found: Findings) -> list[str]:
     grid = [["method", *(c.heading for c in COLUMNS)]]
-    grid += [[_method(found, r), *(c.write(r) for c in COLUMNS)] for r in found.ranked]
+    grid += [[_method(found, r), *(c.write(r) for c in COLUMNS)] for r in _rows(found)]
     widths = [max(cell_len(row[i]) for row in grid) for i in range(len(COLUMNS) + 1)]
     lines = [found.finding.headline, ""]
     for row in grid:
@@ -173,7 +178,7 @@ def _lines(found: Findings) -> list[str]:
 def _notes(found: Findings) -> list[str]:
     results = found.results
     lines = []
-    if found.ranked:
+    if found.ranked and not found.lone:
         lines.append(
             f"k = {found.k}; accuracy in percent, differences from cot in points (paired); "
             "▲ ▼ interval clear of 0; * best method that needs no gold answer."
@@ -187,7 +192,7 @@ def _notes(found: Findings) -> list[str]:
         f"{name(one.method)} over {name(one.against)}: {numerals.points(one.delta)} points "
         f"({numerals.points_range(one.low, one.high)}), p {numerals.p_value(one.p_value)}."
         for one in evidence.main
-        if one.against in told
+        if one.against in told and not found.lone
     ]
     lines += [
         f"Steps, {name(one.scorer)}: AUROC within problems {numerals.auroc(one.within)} "
@@ -195,6 +200,7 @@ def _notes(found: Findings) -> list[str]:
         f"the same number {numerals.auroc(one.same)}, pooled {numerals.auroc(one.pooled)}"
         + (f", macro-F1 {numerals.percent(one.macro_f1)} %." if one.macro_f1 is not None else ".")
         for one in evidence.steps
+        if one.pooled is not None
     ]
     if results.minimal_detectable_delta is not None:
         lines.append(
