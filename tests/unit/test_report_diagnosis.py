@@ -127,3 +127,11 @@ def test_a_dev_run_that_holds_reported_problems_is_refused(tmp_path: Path) -> No
         pass
     with puzzle_run(tmp_path / "run") as run, pytest.raises(RunError, match="are reported"):
         report(run, dev.folder)
+
+
+def test_a_correlation_that_chance_explains_is_no_alarm() -> None:
+    found = record(CLEAN, BAD)
+    chance = tuple(one.model_copy(update={"p_value": 1.0}) for one in found.bias)
+    text = str(Diagnosis(found.model_copy(update={"bias": chance})).alarms)
+    assert "length in characters" not in text
+    assert "score differently" in text

@@ -43,7 +43,8 @@ class Calibration(NamedTuple):
             right ones is from the mean of the values (Naeini et al. 2015; bins of equal mass
             after Nguyen and O'Connor 2015). Chance alone makes it positive.
         floor: Its mean where every bin is calibrated and the problems vary as these do.
-        p_value: How often it is as large there.
+        p_value: How often it is as large there; too small where a bin holds only a handful of
+            problems.
         rms: The root of the mean of the squared errors less their variance (Kumar et al.
             2019, with a variance that is clustered by problem); 0 where nothing is left.
         rms_low: Lower end of its 95 % interval; 0 where the interval holds no error.
@@ -99,8 +100,14 @@ def calibration(
 
     off = sums - hits - size * gap
     drawn, held = bootstrap.counts @ off, bootstrap.counts @ size
+    # A resample of problems without a value says nothing.
     total = held.sum(axis=1)
-    null = np.abs(drawn).sum(axis=1) / total
+    usable = total > 0
+    drawn, held, total = drawn[usable], held[usable], total[usable]
+    # A bin of few problems, seen from its own mean, varies less than it would from the true one.
+    few = n**2 / (size**2).sum(axis=0)
+    spread = np.sqrt(few / np.maximum(few - 1, 1.0))
+    null = np.abs(drawn * spread).sum(axis=1) / total
     reached = int((null >= ece - 1e-12).sum())
 
     problems = bootstrap.n_problems
@@ -118,7 +125,7 @@ def calibration(
     return Calibration(
         ece=ece,
         floor=float(null.mean()),
-        p_value=(1 + reached) / (1 + bootstrap.n_resamples),
+        p_value=(1 + reached) / (1 + len(null)),
         rms=_root(square),
         rms_low=_root(float(ends.low)),
         rms_high=_root(float(ends.high)),

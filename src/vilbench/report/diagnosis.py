@@ -28,6 +28,7 @@ TOLD = 2
 _EXCESS = 0.05
 _CEILING = 0.25
 _RHO = 0.1
+_LEVEL = 0.05
 _NOISE = 0.02
 _TIES = 0.25
 
@@ -223,7 +224,9 @@ def _overrated(found: Sequence[Overrating]) -> Iterator[Alarm]:
 def _biased(found: Sequence[Bias]) -> Iterator[Alarm]:
     for one in found:
         rho = one.rho.value
-        if rho is not None and abs(rho) >= _RHO and clear(one.rho):
+        # The interval alone is short by chance where few problems tell anything.
+        likely = one.p_value is not None and one.p_value < _LEVEL
+        if rho is not None and abs(rho) >= _RHO and clear(one.rho) and likely:
             word = "rise" if rho > 0 else "fall"
             yield Alarm(
                 one.scorer,
