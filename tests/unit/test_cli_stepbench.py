@@ -34,7 +34,13 @@ def test_a_run_over_puzzles_by_hand(tmp_path: Path) -> None:
     (cut,) = found.cut_offs
     assert cut.step == cut.first_error == pytest.approx(0.4)
     assert "prm: right from 0.4 on, first error below 0.4" in output
+    # Where the thresholds come from is told once, and not scorer by scorer.
+    assert output.count("50% of its own problems") == 1
     assert found.published == ()
+
+
+def test_a_folder_without_a_run_is_called_that(tmp_path: Path) -> None:
+    assert "no run here" in said(tmp_path, code=2)
 
 
 def test_without_a_threshold_from_elsewhere_areas_alone_are_told(tmp_path: Path) -> None:

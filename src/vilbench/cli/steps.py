@@ -69,7 +69,12 @@ def recipe(
     given.check()
     if given.dev is not None:
         raise RecipeError("is for a run; a recipe has threshold: {kind: file}", field="--dev")
-    loaded = config.load_stepbench(target)
+    try:
+        loaded = config.load_stepbench(target)
+    except RecipeError:
+        if Path(target).is_dir():
+            raise RecipeError(f"{target}: there is no run here (no {MANIFEST})") from None
+        raise
     data = loaded.model_dump(mode="json")
     changes = {"path": None if path is None else str(path), "limit": limit}
     data["benchmark"] |= {key: value for key, value in changes.items() if value is not None}

@@ -32,10 +32,12 @@ def lines(found: Stepbench) -> Iterator[str]:
         yield "published, not measured here:"
         for one in found.published:
             yield f"  {one.model}: {one.measure} {_percent(one.value)} ({one.source})"
+    # One place for all is told by the notes.
+    told = found.n_dev > 0 and len({cut.origin for cut in found.cut_offs}) == 1
     for cut in found.cut_offs:
         yield (
             f"{cut.scorer}: right from {_number(cut.step)} on, first error below "
-            f"{_number(cut.first_error)}; {cut.origin}"
+            f"{_number(cut.first_error)}" + ("" if told else f"; {cut.origin}")
         )
     yield from found.notes
 
