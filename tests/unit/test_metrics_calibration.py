@@ -41,6 +41,15 @@ def test_two_bins_by_hand() -> None:
     assert found.curve.n.tolist() == [2, 2]
 
 
+@pytest.mark.filterwarnings("error")
+def test_problems_without_values_leave_resamples_without_any() -> None:
+    found = calibration(
+        np.array([0.1, 0.9]), np.array([False, True]), np.zeros(2, int), Bootstrap(4, 200)
+    )
+    assert np.isfinite([found.ece, found.floor, found.rms_low, found.rms_high]).all()
+    assert 0 < found.p_value <= 1
+
+
 def test_equal_values_share_a_bin() -> None:
     values = np.array([1.0, 0.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
     places = equal_mass(values, 4)

@@ -100,7 +100,10 @@ def calibration(
 
     off = sums - hits - size * gap
     drawn, held = bootstrap.counts @ off, bootstrap.counts @ size
+    # A resample of problems without a value says nothing.
     total = held.sum(axis=1)
+    usable = total > 0
+    drawn, held, total = drawn[usable], held[usable], total[usable]
     # A bin of few problems, seen from its own mean, varies less than it would from the true one.
     few = n**2 / (size**2).sum(axis=0)
     spread = np.sqrt(few / np.maximum(few - 1, 1.0))
@@ -122,7 +125,7 @@ def calibration(
     return Calibration(
         ece=ece,
         floor=float(null.mean()),
-        p_value=(1 + reached) / (1 + bootstrap.n_resamples),
+        p_value=(1 + reached) / (1 + len(null)),
         rms=_root(square),
         rms_low=_root(float(ends.low)),
         rms_high=_root(float(ends.high)),
