@@ -8,7 +8,7 @@ import pytest
 
 from vilbench.cli.viewing import cache_folder, serve
 from vilbench.errors import InputError
-from vilbench.web.listening import LEAST, LOOPBACK, is_loopback, served_names
+from vilbench.web.listening import LEAST, LOOPBACK, bound, is_loopback, served_names
 
 
 def refused(folder: Path, host: str, token: str | None) -> str:
@@ -60,3 +60,11 @@ def test_the_cache_lies_where_the_user_has_caches(
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "vilbench" / "view"
+
+
+def test_a_port_in_use_is_named() -> None:
+    with bound("127.0.0.1", 0) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with pytest.raises(InputError, match=rf"--port.*127\.0\.0\.1:{port}.*--port 0"):
+            bound("127.0.0.1", port)

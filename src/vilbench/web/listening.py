@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from typing import Final
@@ -62,7 +63,12 @@ def bound(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise InputError(f"cannot listen there: {error.strerror}", field="--host") from error
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        field = "--port" if taken else "--host"
+        told = f"cannot listen on {host}:{port}: {error.strerror}"
+        raise InputError(
+            f"{told}; --port 0 takes a free one" if taken else told, field=field
+        ) from error
     return listener
 
 
