@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from vilbench.evaluate.pools import Pools, Scale, ScorerPlan
@@ -36,13 +38,14 @@ def weights(scale: Scale | None, *values: float | None) -> list[float | None]:
         (Scale(0, 1), [0.0, 0.25, 1.0, None]),
         (Scale(-1, 1), [0.5, 1.25, 2.0, None]),
         (Scale(1, 5), [1.0, 1.0, 1.5, None]),
-        (None, [-0.5, 0.25, 1.5, None]),
+        # Without bounds, exponentials over the best.
+        (None, [math.exp(-2.0), math.exp(-1.25), 1.0, None]),
     ],
 )
 def test_a_score_beyond_a_bound_weighs_as_the_bound(
     scale: Scale | None, expected: list[float | None]
 ) -> None:
-    assert weights(scale, -0.5, 0.25, 1.5, None) == expected
+    assert weights(scale, -0.5, 0.25, 1.5, None) == pytest.approx(expected)
 
 
 def test_votes_that_all_weigh_nothing_are_a_tie() -> None:
