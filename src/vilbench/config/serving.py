@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from vilbench.config.building import build_engine, build_scorers, check_scorer_keys, scoring_width
 from vilbench.config.engine import (
@@ -16,6 +16,7 @@ from vilbench.config.engine import (
     OpenAIEngineConfig,
     PatienceConfig,
 )
+from vilbench.config.places import refusal
 from vilbench.config.reading import load
 from vilbench.config.recipe import PrmScorerConfig, Recipe, ScorerConfig
 from vilbench.embedded import model_folder
@@ -181,4 +182,7 @@ def _upstream(
         return LocalEngineConfig(model=given)
     if not model:
         raise RecipeError("name the model at that address", field="--upstream-model")
-    return OpenAIEngineConfig(model=model, base_url=given, api_key_env=key, patience=_PATIENCE)
+    try:
+        return OpenAIEngineConfig(model=model, base_url=given, api_key_env=key, patience=_PATIENCE)
+    except ValidationError as error:
+        raise refusal(error, "the command line") from error
