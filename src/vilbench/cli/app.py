@@ -45,22 +45,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog=listed("run", "collect", "train", "loop", "curate"),
+    epilog=listed("run", "search", "collect", "train", "loop", "curate", "stepbench"),
 )
-app.add_typer(problems_app, name="problems")
-app.command(epilog=listed("train"))(train)
-app.command(epilog=listed("collect"))(collect)
-app.command(epilog=listed("curate"))(curate)
-app.command()(diagnose)
-app.command()(abilities)
-app.command(epilog=listed("search"))(search)
-app.command()(export)
-app.command()(view)
-app.command()(serve)
-app.command(epilog=listed("loop"))(loop)
-app.command()(weights)
-app.command(epilog=listed("stepbench"))(stepbench)
-
 Out = Annotated[Path, typer.Option("--out", "-o", help="Run folder.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time.")
@@ -220,6 +206,22 @@ def choose(folder: RunFolder) -> None:
     for line in text.splitlines():
         say(line)
     say(f"for the scorers of a recipe over other problems: {path}")
+
+
+# In the order of `--help`, after those above.
+app.command()(weights)
+app.command(epilog=listed("search"))(search)
+app.command(epilog=listed("collect"))(collect)
+app.command(epilog=listed("train"))(train)
+app.command(epilog=listed("loop"))(loop)
+app.command(epilog=listed("curate"))(curate)
+app.command(epilog=listed("stepbench"))(stepbench)
+app.command()(diagnose)
+app.command()(abilities)
+app.command()(view)
+app.command()(serve)
+app.command()(export)
+app.add_typer(problems_app, name="problems")
 
 
 def _run(
