@@ -27,9 +27,10 @@ check: $(READY)  ## Lint, types, and the floors of the architecture.
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 
-# Two processes with a thread each: the models of the tests are too small for a second thread.
+# Two processes with a thread each: the models of the tests are too small for a second thread. Files in
+# their order, so that the long ones of tests/e2e do not come last.
 test: check browser  ## Set up, check, and run the tests with coverage.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 # The viewer is tested in a real browser, from the system's packages; without one, or the right to
 # install it, those tests are skipped, but on CI they fail.
