@@ -13,7 +13,7 @@ from vilbench.config.building import scoring_width
 from vilbench.errors import RecipeError
 from vilbench.recipes import shipped, shorten
 
-COMMANDS = ("run", "collect", "train", "loop", "curate")
+COMMANDS = ("run", "search", "collect", "train", "loop", "curate", "stepbench")
 
 
 def said(*arguments: str) -> str:
