@@ -381,7 +381,9 @@ def heat_map(
     """
     from matplotlib.patches import Rectangle
 
-    left, top, height = 124.0, 30.0, 28.0
+    top, height = 30.0, 28.0
+    longest = max((len(cut(label, 20)) for label in rows), default=0)
+    left = max(60.0, 16.0 + 0.62 * LABEL * longest)
     wide = (WIDTH - left) / max(1, len(columns))
     titles = {}
     with style.drawing():
