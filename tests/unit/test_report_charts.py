@@ -326,3 +326,9 @@ def test_bars_and_keys_are_small_marks() -> None:
 )
 def test_numbers_of_any_size_are_short(value: float, shown: str) -> None:
     assert short(value) == shown
+
+
+def test_files_have_the_light_colours_of_the_page() -> None:
+    assert colour("ink") == "#1d2024"
+    assert colour("s4") == "#bad7f0"
+    assert all(re.fullmatch(r"#[0-9a-f]{6}", value) for value in palette().values())

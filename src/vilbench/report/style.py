@@ -22,7 +22,7 @@ LABEL, TICK, SMALL = 12.0, 11.0, 10.0
 
 _ROOT = re.compile(r":root\s*\{(.*?)\}", re.DOTALL)
 _COLOUR = re.compile(r"--([a-z0-9]+):\s*(#[0-9a-fA-F]{3,6})")
-_SHORT = re.compile(r"#([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])")
+_SHORT = re.compile(r"#([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])$")
 
 # Ink upon the levels of a heat map is the page's ink, yet another variable on a dark screen:
 # a shade apart, which nobody sees, so that a rule can tell them from it.
