@@ -276,6 +276,18 @@ StepScorerConfig = Annotated[
 """A scorer that can value the steps of a search."""
 
 
+def told_apart(scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
+    """The scorers, where each has a name of its own.
+
+    Raises:
+        ValueError: Two have the same.
+    """
+    names = [scorer.name for scorer in scorers]
+    if len(set(names)) < len(names):
+        raise ValueError(f"scorers need names of their own, these are given: {names}")
+    return scorers
+
+
 class Experiment(Record):
     """What recipes have in common.
 
@@ -383,10 +395,7 @@ class Recipe(Experiment):
     @field_validator("scorers")
     @classmethod
     def _told_apart(cls, scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
-        names = [scorer.name for scorer in scorers]
-        if len(set(names)) < len(names):
-            raise ValueError(f"scorers need names of their own, these are given: {names}")
-        return scorers
+        return told_apart(scorers)
 
     @model_validator(mode="after")
     def _main_is_a_scorer(self) -> Recipe:

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 
 from vilbench.config.places import refusal
 from vilbench.config.reading import find, read_yaml
-from vilbench.config.recipe import PrmScorerConfig, ScorerConfig, effective, folders
+from vilbench.config.recipe import PrmScorerConfig, ScorerConfig, effective, folders, told_apart
 from vilbench.errors import RecipeError
 from vilbench.stepbench.marks import Kind, MarkedSet, load
 from vilbench.types import Number, Record, Whole
@@ -95,10 +95,7 @@ class StepbenchRecipe(Record):
     @field_validator("scorers")
     @classmethod
     def _told_apart(cls, scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
-        names = [scorer.name for scorer in scorers]
-        if len(set(names)) < len(names):
-            raise ValueError(f"scorers need names of their own, these are given: {names}")
-        return scorers
+        return told_apart(scorers)
 
     @model_validator(mode="after")
     def _usable(self) -> StepbenchRecipe:
