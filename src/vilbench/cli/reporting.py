@@ -8,6 +8,7 @@ from pathlib import Path
 from vilbench import config
 from vilbench.cli import job
 from vilbench.cli.screen import say
+from vilbench.diagnostics.records import Diagnostics
 from vilbench.errors import InputError
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.sidebyside import Measured, measured
@@ -64,7 +65,8 @@ def beside(
     if latex is not None:
         _write(latex, latex_table(results))
     if figures is not None:
-        made = plates(Figures(Findings(results)))
+        written = (folder / "diagnostics.json").read_text(encoding="utf-8")
+        made = plates(Figures(Findings(results)), Diagnostics.model_validate_json(written))
         _tell_files(write(list(made.values()), figures), figures)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from vilbench.diagnostics.records import (
     Consistency,
     Diagnostics,
     Figure,
+    Fit,
     Overrating,
     Reliability,
     Transfer,
@@ -31,6 +32,9 @@ _RHO = 0.1
 _LEVEL = 0.05
 _NOISE = 0.02
 _TIES = 0.25
+
+FITS: Mapping[Fit, str] = {"none": "as given", "platt": "Platt", "isotonic": "isotonic"}
+"""How values became chances, in words."""
 
 _TRAITS = {
     "characters": "length in characters",
@@ -193,6 +197,11 @@ def trait(one: Bias) -> str:
     return _TRAITS[one.trait]
 
 
+def fit(one: Reliability) -> str:
+    """How its values became chances."""
+    return FITS[one.fit]
+
+
 def what(one: Reliability | Overrating) -> str:
     """What the values speak of."""
     return "steps" if one.method is None else one.method
@@ -289,6 +298,7 @@ FILTERS = {
     "measured": measured,
     "measured_span": measured_span,
     "trait": trait,
+    "fit": fit,
     "what": what,
 }
 """What the template writes records with."""

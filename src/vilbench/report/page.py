@@ -77,7 +77,7 @@ def render(
             results=results,
             found=found,
             figures=figures,
-            plates=plates(figures),
+            plates=plates(figures, None if diagnosis is None else diagnosis.record),
             heat=Heat(found),
             power=Power(found),
             differences=DIFFERENCES,

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from vilbench.diagnostics.records import Diagnostics
 from vilbench.errors import RunStorageError
 from vilbench.evaluate.results import Row
 from vilbench.report.figures import Figures, Panel
 from vilbench.report.findings import ALL
 from vilbench.report.heat import Heat
 from vilbench.report.power import Power
+from vilbench.report.reliability import ReliabilityCurves
 from vilbench.report.sheet import Sheet, Value
 from vilbench.report.spending import Spending
 from vilbench.report.svg import file
@@ -43,21 +45,28 @@ class Plate:
         return self.sheet.link()
 
 
-def plates(figures: Figures) -> dict[str, Plate]:
-    """Every figure that the run has, by its slug, in the order of the page."""
+def plates(figures: Figures, diagnostics: Diagnostics | None = None) -> dict[str, Plate]:
+    """Every figure that the run has, by its slug, in the order of the page.
+
+    Args:
+        figures: Those of the run's results.
+        diagnostics: What is off with its scorers; None leaves the figures of it out.
+    """
     found = figures.found
+    reliability = ReliabilityCurves(() if diagnostics is None else diagnostics.reliability)
     heat, power, spending = Heat(found), Power(found), Spending(found)
     steps = () if figures.steps is None else (Panel("steps", figures.steps),)
     made = (
+        Plate("power", power.panels, power.sheet),
         Plate("curves", figures.curves, _curves(figures)),
         Plate("aggregations", figures.sweep, _sheet(_of_scorers(figures))),
         Plate("last-n", figures.last_n, _sheet(_last_n(figures))),
-        Plate("heat-map", heat.panels, heat.sheet),
         Plate("modalities", figures.modality, _sheet(_by_modality(figures))),
+        Plate("heat-map", heat.panels, heat.sheet),
         Plate("auroc", figures.auroc, _auroc(figures)),
         Plate("steps", steps, _steps(figures)),
         Plate("values", figures.histograms, _values(figures)),
-        Plate("power", power.panels, power.sheet),
+        Plate("reliability", reliability.panels, reliability.sheet),
         Plate("costs", spending.panels, spending.sheet),
     )
     return {one.slug: one for one in made if one.panels}
