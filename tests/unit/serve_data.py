@@ -16,6 +16,7 @@ import httpx2
 from vilbench.errors import EngineError
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.serve.app import Application, application
+from vilbench.serve.fetching import Fetcher
 from vilbench.serve.limits import Limits
 from vilbench.serve.running import Server
 from vilbench.serve.service import Served
@@ -28,6 +29,7 @@ from vilbench.web.listening import LOOPBACK, bound
 
 TOKEN = "a token of 20 chars."  # noqa: S105
 AGGREGATIONS = ("mean", "min", "product", "last-1")
+CERTIFICATES = httpx2.create_ssl_context()  # read once; no test needs them
 IMAGE = "data:image/png;base64," + base64.b64encode(tiny_png("teal", (64, 64))).decode()
 
 
@@ -97,7 +99,8 @@ class Running:
 
     def client(self, **headers: str) -> httpx2.Client:
         shown = {} if self.token is None else {"authorization": f"Bearer {self.token}"}
-        return httpx2.Client(base_url=self.url, headers={**shown, **headers}, timeout=30)
+        given = {**shown, **headers}
+        return httpx2.Client(base_url=self.url, headers=given, timeout=30, verify=CERTIFICATES)
 
     def post(self, path: str, body: Any, **headers: str) -> httpx2.Response:
         with self.client(**headers) as client:
@@ -115,10 +118,15 @@ def running(
     upstream: Upstream | None = None,
     token: str | None = None,
     limits: Limits | None = None,
+    fetcher: Fetcher | None = None,
 ) -> Iterator[Running]:
     what = scorer if isinstance(scorer, Served) else served(scorer)
     made = application(
-        what, upstream=upstream, access=Access(LOOPBACK, token), limits=limits or Limits()
+        what,
+        upstream=upstream,
+        access=Access(LOOPBACK, token),
+        limits=limits or Limits(),
+        fetcher=fetcher,
     )
     server = Server(made)
     with bound("127.0.0.1", 0) as listener:

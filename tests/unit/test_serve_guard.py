@@ -6,14 +6,13 @@ import base64
 import gzip
 import json
 import socket
-import struct
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 
 import pytest
 from fastapi.routing import APIRoute
 from serve_data import IMAGE, TOKEN, Running, TextScorer, asked, running
+from serve_images import bomb
 
 from vilbench.serve.faults import public
 from vilbench.serve.limits import Limits
@@ -155,20 +154,6 @@ def test_hostile_bodies_are_clean_errors(server: Running, body: bytes) -> None:
     assert server.post("/v1/score", asked("Step 1: x")).status_code == 200
 
 
-def png(width: int, height: int) -> bytes:
-    """A bomb: a header of any size before next to nothing."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\0" * 1000)
-    end = chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + end
-
-
 def data_url(data: bytes, kind: str = "png") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
@@ -179,8 +164,8 @@ def data_url(data: bytes, kind: str = "png") -> str:
         data_url(b""),
         data_url(b"no image"),
         data_url(tiny_png()[:40]),
-        data_url(png(50_000, 50_000)),
-        data_url(png(101, 100)),
+        data_url(bomb(50_000, 50_000)),
+        data_url(bomb(101, 100)),
         data_url(tiny_png(size=(1, 1))),
         data_url(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "svg+xml"),
         data_url(b"x" * 60_000),

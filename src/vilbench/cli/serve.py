@@ -57,6 +57,15 @@ def serve(
         list[str] | None,
         typer.Option("--name", help="Another name of this server; may be given again."),
     ] = None,
+    image_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-image-host",
+            metavar="HOST[:PORT]",
+            help="Fetch images by https from this host; with a port by http too, and on a "
+            "private network. May be given again; without it no image is fetched.",
+        ),
+    ] = None,
     queue: Annotated[
         int, typer.Option("--queue", min=1, help="Requests that may wait; more get a 429.")
     ] = 512,
@@ -80,4 +89,5 @@ def serve(
         format=format,
     )
     place = serving.Place(host, port, token, frozenset(name or ()))
-    serving.serve(asked, place, serving.Bounds(queue, batch_tokens, timeout), say)
+    bounds = serving.Bounds(queue, batch_tokens, timeout, tuple(image_host or ()))
+    serving.serve(asked, place, bounds, say)

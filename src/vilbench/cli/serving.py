@@ -35,11 +35,13 @@ class Bounds(NamedTuple):
         waiting: Requests.
         batch_tokens: Estimated tokens of a batch.
         seconds: Of a request.
+        image_hosts: Hosts that images may be fetched from.
     """
 
     waiting: int
     batch_tokens: int
     seconds: float
+    image_hosts: tuple[str, ...]
 
 
 def serve(asked: Serving, place: Place, bounds: Bounds, say: Callable[[str], None]) -> None:
@@ -50,7 +52,9 @@ def serve(asked: Serving, place: Place, bounds: Bounds, say: Callable[[str], Non
             reached from elsewhere without a token, or a model cannot be loaded.
     """
     try:
+        from vilbench.serve.addresses import AllowList
         from vilbench.serve.app import application
+        from vilbench.serve.fetching import Fetcher
         from vilbench.serve.limits import DEFAULT_LIMITS
         from vilbench.serve.running import run
         from vilbench.serve.service import Served
@@ -59,6 +63,7 @@ def serve(asked: Serving, place: Place, bounds: Bounds, say: Callable[[str], Non
     except ModuleNotFoundError as error:
         raise InputError(f"'serve' needs {error.name}: pip install 'vilbench[serve]'") from error
     check_reach(place.host, place.token)
+    allowed = AllowList(bounds.image_hosts)
     limits = replace(
         DEFAULT_LIMITS,
         waiting=bounds.waiting,
@@ -72,7 +77,8 @@ def serve(asked: Serving, place: Place, bounds: Bounds, say: Callable[[str], Non
         served = Served(scorer, built.plan, asked.format, built.behind_server, built.width)
         upstream = None if asked.upstream is None else Upstream(engine_maker(asked.upstream))
         access = Access(served_names(place.host, place.names), place.token)
-        made = application(served, upstream=upstream, access=access, limits=limits)
+        fetcher = Fetcher(allowed, limits) if bounds.image_hosts else None
+        made = application(served, upstream=upstream, access=access, limits=limits, fetcher=fetcher)
         url = f"http://{address(listener)}/v1"
         say(f"scores: {scorer.name} at {url}/score")
         if upstream is not None:

@@ -16,6 +16,7 @@ from vilbench import __version__
 from vilbench.serve import proxy, scoring
 from vilbench.serve.chat import ChatAnswer
 from vilbench.serve.faults import Refusal, public
+from vilbench.serve.fetching import Fetcher
 from vilbench.serve.guard import Desk, Door
 from vilbench.serve.limits import DEFAULT_LIMITS, Limits
 from vilbench.serve.meters import Meters
@@ -68,6 +69,7 @@ def application(
     upstream: Upstream | None = None,
     access: Access | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    fetcher: Fetcher | None = None,
 ) -> Application:
     """The server as an ASGI app.
 
@@ -76,11 +78,12 @@ def application(
         upstream: Who draws candidates; None leaves the proxy out.
         access: Who may ask; programs on the same machine by default.
         limits: Bounds of requests.
+        fetcher: Fetches images at addresses; None refuses them.
     """
     queue = ScoringQueue(
         served.scorer, waiting=limits.waiting, budget=limits.batch_tokens, width=served.width
     )
-    state = Service(served, limits, queue, Pictures(limits), upstream)
+    state = Service(served, limits, queue, Pictures(limits, fetcher), upstream)
     meters = Meters(queue)
 
     @asynccontextmanager
@@ -89,6 +92,8 @@ def application(
             async with queue:
                 yield
         finally:
+            if fetcher is not None:
+                fetcher.close()
             if upstream is not None:
                 await upstream.aclose()
 

@@ -18,9 +18,10 @@ class TextPart(Record):
 
 
 class ImageAddress(Record):
-    """Where an image is: a data URL.
+    """Where an image is.
 
     Attributes:
+        url: A data URL, or an address of a host that the server may fetch images from.
         detail: A hint for the engine that only some take; it changes nothing here.
     """
 

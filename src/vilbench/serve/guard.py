@@ -10,8 +10,9 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vilbench.serve.faults import Refusal, busy
+from vilbench.serve.faults import Refusal
 from vilbench.serve.limits import Limits
+from vilbench.serve.memory import Holding, Memory
 from vilbench.serve.meters import Meters
 from vilbench.serve.service import Service
 from vilbench.web.guard import Access, Gate, same_site
@@ -63,7 +64,7 @@ class Desk:
         self._service = service
         self._limits: Limits = service.limits
         self._meters = meters
-        self._held = 0
+        self._memory = Memory(service.limits.held_bytes, service.limits.body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the body, then lets the app answer."""
@@ -79,25 +80,24 @@ class Desk:
                 status = message["status"]
             await send(message)
 
-        held = 0
+        held = Holding(self._memory)
+        held.put(scope)
         self._service.running += 1
         try:
             if self._service.stopping and scope["path"] not in _ALWAYS:
                 raise Refusal(503, "stopping", "the server stops", headers={"connection": "close"})
-            body = await self._body(scope, receive)
+            body = await self._body(scope, receive, held)
             if body is None:
                 return
-            held = len(body)
-            self._held += held
             await self._app(scope, _replaying(body, receive), noted)
         except Refusal as refusal:
             await refusal.response()(scope, receive, noted)
         finally:
-            self._held -= held
+            held.release()
             self._service.running -= 1
             self._meters.answered(scope, status, time.perf_counter() - begun)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _body(self, scope: Scope, receive: Receive, held: Holding) -> bytes | None:
         """The whole body; None where the client has gone.
 
         Raises:
@@ -122,20 +122,16 @@ class Desk:
                         return None
                     part = message.get("body", b"")
                     size += len(part)
-                    self._held += len(part)
                     parts.append(part)
                     if size > most:
                         raise _too_long(most)
-                    if self._held > self._limits.held_bytes:
-                        raise busy("the requests under way fill the memory set apart for them", 1)
+                    held.take(len(part))
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
             seconds = self._limits.body_seconds
             told = f"the request did not come within {seconds:g} seconds"
             raise Refusal(408, "timeout", told, headers=_CLOSE) from None
-        finally:
-            self._held -= size
 
 
 _CLOSE: Final[Mapping[str, str]] = {"connection": "close"}

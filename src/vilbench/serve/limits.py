@@ -10,11 +10,12 @@ class Limits:
     """Bounds of requests; all are looked at before any work is done.
 
     Attributes:
-        body_bytes: Of a request.
+        body_bytes: Of a request, with the images that are fetched for it.
         held_bytes: Of all requests that are under way.
         body_seconds: Until a request's body has come.
         images: Of a request.
         image_bytes: Of an encoded image.
+        fetch_seconds: Of an image that is fetched, from its host's name to its last byte.
         pixels: Of an image, told by its header.
         characters: Of a question, of all choices together, and of a solution.
         choices: Of a question.
@@ -33,6 +34,7 @@ class Limits:
     body_seconds: float = 30.0
     images: int = 16
     image_bytes: int = 16 << 20
+    fetch_seconds: float = 10.0
     pixels: int = 16_000_000
     characters: int = 100_000
     choices: int = 26

@@ -46,7 +46,7 @@ class ShownProblem(Record):
     Attributes:
         question: Without its choices.
         choices: Texts of the choices, the first one being "A".
-        images: As data URLs.
+        images: As data URLs, or as addresses of hosts that the server may fetch images from.
     """
 
     question: Text

@@ -27,6 +27,7 @@ from vilbench.serve.chat import (
     TextPart,
 )
 from vilbench.serve.faults import Refusal, busy, public, unscorable, wrong
+from vilbench.serve.memory import Holding, holding
 from vilbench.serve.protocol import TokenUsage
 from vilbench.serve.reading import made_problem, made_solution
 from vilbench.serve.scoring import scored
@@ -50,10 +51,10 @@ async def complete(body: ChatRequest, request: Request) -> Response:
         raise Refusal(404, "no_upstream", "this server has no engine: it only scores")
     if body.model not in (BEST_OF_N, upstream.name):
         raise Refusal(404, "model_not_found", "there is no such model here", param="model")
-    asked = await _asked(body, state)
     if upstream.under_way >= state.limits.waiting:
         raise busy("too many requests wait for the upstream engine", 5)
-    answer = await attended(request, _answer(state, upstream, asked), state.limits.seconds)
+    work = _answer(state, upstream, body, holding(request))
+    answer = await attended(request, work, state.limits.seconds)
     if not body.stream:
         return Response(answer.model_dump_json(), media_type="application/json")
     usage = body.stream_options is not None and body.stream_options.include_usage
@@ -74,7 +75,7 @@ class _Asked(NamedTuple):
     return_all: bool
 
 
-async def _asked(body: ChatRequest, state: Service) -> _Asked:
+async def _asked(body: ChatRequest, state: Service, held: Holding) -> _Asked:
     """Reads a request.
 
     Raises:
@@ -94,7 +95,7 @@ async def _asked(body: ChatRequest, state: Service) -> _Asked:
     state.served.check((aggregation,), "vilbench.aggregation")
     turn = _turn(body.messages)
     urls = [part.image_url.url for part in turn.parts if isinstance(part, ImagePart)]
-    images = await state.pictures.read(urls, "messages.images")
+    images = await state.pictures.read(urls, "messages.images", held)
     instruction = state.served.format.instruction
     question = _question(turn.parts).removesuffix("\n" + instruction)
     for name, text in (("messages", question), ("messages.system", turn.system)):
@@ -186,7 +187,10 @@ def _prompt(problem: Problem, system: str, format: StepFormat | None) -> Prompt:
     return Prompt(parts, system=system)
 
 
-async def _answer(state: Service, upstream: Upstream, asked: _Asked) -> ChatAnswer:
+async def _answer(
+    state: Service, upstream: Upstream, body: ChatRequest, held: Holding
+) -> ChatAnswer:
+    asked = await _asked(body, state, held)
     found = await upstream.draw(asked.prompt, asked.draws, asked.sampling, asked.seed)
     found = [replace(one, text=_whole_characters(one.text)) for one in found]
     served = state.served

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from vilbench.errors import ImageError
 from vilbench.images import ImageLimits, decode
 from vilbench.serve.faults import Refusal, public, wrong
+from vilbench.serve.fetching import Fetcher
 from vilbench.serve.limits import Limits
+from vilbench.serve.memory import Holding
 from vilbench.serve.protocol import ShownProblem, ShownSolution
 from vilbench.steps import StepFormat
 from vilbench.types import BytesSource, Image, Problem, Solution, Span
 
+_NETWORK = re.compile(r"https?:", re.I)
 _DATA = re.compile(r"data:image/[A-Za-z0-9.+-]{1,40}(?:;[A-Za-z0-9=._-]{1,40}){0,4};base64,", re.I)
 _KNOWN = 1024
 """Images whose pixels were found sound, remembered by hash."""
@@ -28,39 +31,44 @@ class Pictures:
 
     Args:
         limits: What they may be.
+        fetcher: Fetches those at addresses on the network; None for a server that does not.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, fetcher: Fetcher | None = None) -> None:
         self._limits = limits
+        self._fetcher = fetcher
         self._sound: OrderedDict[str, None] = OrderedDict()
         self._decoding = asyncio.Semaphore(2)
 
-    async def read(self, urls: Sequence[str], param: str) -> tuple[Image, ...]:
-        """The images of data URLs, each decoded once to see that it is sound.
+    async def read(self, urls: Sequence[str], param: str, holding: Holding) -> tuple[Image, ...]:
+        """The images, each decoded once to see that it is sound.
+
+        Args:
+            urls: Data URLs, or addresses where there is a fetcher.
+            param: Field of the request that has them.
+            holding: Where the bytes of those that are fetched are counted.
 
         Raises:
-            Refusal: One is no data URL, too large, damaged, or there are too many.
+            Refusal: One is no image's URL, too large, damaged, cannot be fetched, or there
+                are too many.
         """
         if len(urls) > self._limits.images:
             raise wrong(f"more than {self._limits.images} images", param, "too_many")
-        return tuple([await self._one(url, f"{param}[{place}]") for place, url in enumerate(urls)])
+        one_by_one = [
+            await self._one(url, f"{param}[{place}]", holding) for place, url in enumerate(urls)
+        ]
+        return tuple(one_by_one)
 
-    async def _one(self, url: str, param: str) -> Image:
-        head = _DATA.match(url)
-        if head is None:
-            raise wrong("images are given as data URLs (data:image/png;base64,...)", param)
-        most = self._limits.image_bytes
-        if (len(url) - head.end()) * 3 // 4 > most + 3:
-            raise Refusal(413, "too_large", f"an image of more than {most:,} bytes", param=param)
-        try:
-            data = base64.b64decode(url[head.end() :], validate=True)
-        except (binascii.Error, ValueError):
-            raise wrong("is not valid base64", param) from None
+    async def _one(self, url: str, param: str, holding: Holding) -> Image:
+        if self._fetcher is not None and _NETWORK.match(url):
+            data = await self._fetcher.fetch(url, param, holding)
+        else:
+            data = self._given(url, param)
         image = Image.of(BytesSource(data))
         if image.digest in self._sound:
             self._sound.move_to_end(image.digest)
             return image
-        limits = ImageLimits(max_pixels=self._limits.pixels, max_bytes=most)
+        limits = ImageLimits(max_pixels=self._limits.pixels, max_bytes=self._limits.image_bytes)
         try:
             async with self._decoding:
                 await asyncio.to_thread(decode, data, limits)
@@ -71,8 +79,23 @@ class Pictures:
             self._sound.popitem(last=False)
         return image
 
+    def _given(self, url: str, param: str) -> bytes:
+        """The bytes that a data URL brings with it."""
+        head = _DATA.match(url)
+        if head is None:
+            raise wrong("images are given as data URLs (data:image/png;base64,...)", param)
+        most = self._limits.image_bytes
+        if (len(url) - head.end()) * 3 // 4 > most + 3:
+            raise Refusal(413, "too_large", f"an image of more than {most:,} bytes", param=param)
+        try:
+            return base64.b64decode(url[head.end() :], validate=True)
+        except (binascii.Error, ValueError):
+            raise wrong("is not valid base64", param) from None
 
-async def problem_of(shown: ShownProblem, pictures: Pictures, limits: Limits) -> Problem:
+
+async def problem_of(
+    shown: ShownProblem, pictures: Pictures, limits: Limits, holding: Holding
+) -> Problem:
     """The problem; its id is the hash of what is shown, and it has no answer to look at.
 
     Raises:
@@ -84,7 +107,7 @@ async def problem_of(shown: ShownProblem, pictures: Pictures, limits: Limits) ->
         raise wrong(f"more than {limits.choices} choices", "problem.choices", "too_many")
     if sum(map(len, shown.choices)) > limits.characters:
         raise wrong(f"more than {limits.characters:,} characters", "problem.choices", "too_long")
-    images = await pictures.read(shown.images, "problem.images")
+    images = await pictures.read(shown.images, "problem.images", holding)
     return made_problem(shown.question, shown.choices, images)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from vilbench.errors import VilbenchError
 from vilbench.serve.faults import Refusal, public, unscorable
+from vilbench.serve.memory import Holding, holding
 from vilbench.serve.protocol import ScoreAnswer, ScoreRequest, SolutionScores, TokenUsage
 from vilbench.serve.reading import problem_of, solutions_of
 from vilbench.serve.service import Served, Service, attended, service
@@ -26,14 +28,30 @@ async def score(body: ScoreRequest, request: Request) -> Response:
         raise Refusal(404, "model_not_found", "there is no such scorer here", param="model")
     served.check(body.aggregations, "aggregations")
     names = body.aggregations or served.aggregations
-    problem = await problem_of(body.problem, state.pictures, state.limits)
-    solutions = solutions_of(body.solutions, problem, served.format, state.limits)
+    state.queue.check_room()
+    seconds = state.limits.seconds
+    held = holding(request)
     if body.stream:
-        return _stream(state, problem, solutions, names)
-    answer = await attended(
-        request, _answer(state, problem, solutions, names), state.limits.seconds
-    )
+        return _stream(state, *await attended(request, _read(state, body, held), seconds), names)
+    answer = await attended(request, _answer(state, body, held, names), seconds)
     return Response(answer.model_dump_json(), media_type="application/json")
+
+
+class _Asked(NamedTuple):
+    """A request that can be answered."""
+
+    problem: Problem
+    solutions: Sequence[Solution]
+
+
+async def _read(state: Service, body: ScoreRequest, held: Holding) -> _Asked:
+    """Reads a request.
+
+    Raises:
+        Refusal: It is beyond a limit, or an image cannot be used.
+    """
+    problem = await problem_of(body.problem, state.pictures, state.limits, held)
+    return _Asked(problem, solutions_of(body.solutions, problem, state.served.format, state.limits))
 
 
 async def scored(
@@ -55,9 +73,10 @@ async def scored(
 
 
 async def _answer(
-    state: Service, problem: Problem, solutions: Sequence[Solution], names: Sequence[str]
+    state: Service, body: ScoreRequest, held: Holding, names: Sequence[str]
 ) -> ScoreAnswer:
     served = state.served
+    problem, solutions = await _read(state, body, held)
     outcomes = await scored(state, problem, solutions)
     errors = [one for one in outcomes if isinstance(one, VilbenchError)]
     if len(errors) == len(outcomes):

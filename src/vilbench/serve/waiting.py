@@ -150,9 +150,8 @@ class ScoringQueue:
         Raises:
             Refusal: The queue is full.
         """
-        if not admitted and len(self._tickets) >= self._waiting:
-            self.load.refused += 1
-            raise busy("too many requests wait for scores", self.seconds_to_wait())
+        if not admitted:
+            self.check_room()
         ticket = self._ticket(problem, solutions)
         if ticket.left:
             self._tickets[ticket] = None
@@ -162,6 +161,16 @@ class ScoringQueue:
         finally:
             self._tickets.pop(ticket, None)
             ticket.cancel()
+
+    def check_room(self) -> None:
+        """Whether another request may wait.
+
+        Raises:
+            Refusal: The queue is full.
+        """
+        if len(self._tickets) >= self._waiting:
+            self.load.refused += 1
+            raise busy("too many requests wait for scores", self.seconds_to_wait())
 
     def seconds_to_wait(self) -> int:
         """After how many seconds there may be room again, from 1 to 60."""
