@@ -10,6 +10,7 @@ VilbenchError
 |  |- RunMismatchError   it was made by another recipe; carries the differences
 |  |- RunLockedError     another process writes to it
 |  `- RunStorageError    read-only folder, full disk, damaged file
+|- ExecutorError         no worker of a cluster is left, or none can be had (exit code 1)
 |- ComparisonError       answers that are LaTeX cannot be compared here (exit code 1)
 `- EngineError           one generation or scoring request failed; the run goes on
 """
@@ -104,6 +105,10 @@ class RunLockedError(RunError):
 
 class RunStorageError(RunError):
     """Read-only folder, full disk or damaged file."""
+
+
+class ExecutorError(VilbenchError):
+    """Workers of a cluster cannot be had, or none is left."""
 
 
 class ComparisonError(VilbenchError):

@@ -14,6 +14,7 @@ from vilbench.cli.abilities import abilities
 from vilbench.cli.collect import collect
 from vilbench.cli.curate import curate
 from vilbench.cli.diagnose import diagnose
+from vilbench.cli.executing import Address, Executor, PerWorker, Workers, chosen
 from vilbench.cli.export import export
 from vilbench.cli.loop import loop
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
@@ -34,6 +35,7 @@ from vilbench.cli.weights import weights
 from vilbench.recipes import listed
 
 if TYPE_CHECKING:
+    from vilbench.config import ExecutorConfig
     from vilbench.evaluate.results import Results
 
 _RUN_RECIPES = listed("run")
@@ -124,14 +126,19 @@ def run(
     problems: Problems = None,
     engine: Engine = None,
     scorer: Scorers = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    per_worker: PerWorker = None,
     dry_run: DryRun = False,
     fresh: Fresh = False,
     plain: Plain = False,
 ) -> None:
     """All stages of a recipe."""
     some = part(limit, draw, sample_id)
-    chosen = (recipe, out, seed, some, n, problems, engine, scorer)
-    _run(*chosen, fresh=fresh, plain=plain, dry_run=dry_run)
+    where = chosen(executor, address, workers, per_worker)
+    given = (recipe, out, seed, some, n, problems, engine, scorer)
+    _run(*given, fresh=fresh, plain=plain, dry_run=dry_run, executor=where)
 
 
 @app.command(epilog=_RUN_RECIPES)
@@ -147,23 +154,37 @@ def sample(
     problems: Problems = None,
     engine: Engine = None,
     scorer: Scorers = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    per_worker: PerWorker = None,
     dry_run: DryRun = False,
     fresh: Fresh = False,
     plain: Plain = False,
 ) -> None:
     """Draw the solutions of a recipe."""
     some = part(limit, draw, sample_id)
-    chosen = (recipe, out, seed, some, n, problems, engine, scorer)
-    _run(*chosen, fresh=fresh, plain=plain, scoring=False, dry_run=dry_run)
+    where = chosen(executor, address, workers, per_worker)
+    given = (recipe, out, seed, some, n, problems, engine, scorer)
+    _run(*given, fresh=fresh, plain=plain, scoring=False, dry_run=dry_run, executor=where)
 
 
 @app.command()
 @told()
-def score(folder: RunFolder, scorer: Scorers = None, plain: Plain = False) -> None:
+def score(
+    folder: RunFolder,
+    scorer: Scorers = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    per_worker: PerWorker = None,
+    plain: Plain = False,
+) -> None:
     """Score the solutions of a run by its recipe's scorers, or some of them, and report."""
     from vilbench.evaluate.stages import SCORE
 
-    _stored(folder, plain=plain, stages=(SCORE,), scorers=scorer)
+    where = chosen(executor, address, workers, per_worker)
+    _stored(folder, plain=plain, stages=(SCORE,), scorers=scorer, executor=where)
 
 
 @app.command()
@@ -238,6 +259,7 @@ def _run(
     plain: bool,
     scoring: bool = True,
     dry_run: bool = False,
+    executor: ExecutorConfig | None = None,
 ) -> None:
     from rich.console import Console
 
@@ -263,7 +285,7 @@ def _run(
         stoppable(),
         job.begin(recipe, out, fresh=fresh, command=command, stages=stages) as stored,
     ):
-        job.work(stored, recipe, console, plain=plain, stages=stages)
+        job.work(stored, recipe, console, plain=plain, stages=stages, executor=executor)
         if scoring:
             job.report(stored, recipe, console, plain=plain)
         else:
@@ -279,6 +301,7 @@ def _stored(
     scorers: list[str] | None = None,
     beside: Callable[[Results], None] | None = None,
     dev: Path | None = None,
+    executor: ExecutorConfig | None = None,
 ) -> None:
     from rich.console import Console
 
@@ -288,9 +311,9 @@ def _stored(
         recipe = job.recipe_of(stored)
         console = Console()
         if stages:
-            chosen = recipe.only(scorers) if scorers else recipe
+            some = recipe.only(scorers) if scorers else recipe
             job.note_command(stored, recipe, job.command_line(sys.argv[1:]))
-            job.work(stored, chosen, console, plain=plain, stages=stages)
+            job.work(stored, some, console, plain=plain, stages=stages, executor=executor)
         results = job.report(stored, recipe, console, plain=plain, dev=dev)
         if beside is not None:
             beside(results)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vilbench.cli.executing import Address, Executor, PerWorker, Workers, chosen
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
 from vilbench.cli.screen import FAILURES, say, stoppable, told
 
@@ -30,6 +31,10 @@ def collect(
     engine: Annotated[
         str | None, typer.Option("--engine", help="Model that solves: a folder, or embedded:NAME.")
     ] = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    per_worker: PerWorker = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time."),
@@ -48,6 +53,7 @@ def collect(
     options = {"seed": seed, "policy.engine.model": engine}
     some = part(limit, draw, sample_id)
     given = {**some, **{key: value for key, value in options.items() if value is not None}}
+    where = chosen(executor, address, workers, per_worker)
     source = {} if problems is None else job.parse_problems(problems)
     changed = config.load_collecting(recipe).over(source).changed(given)
     if dry_run:
@@ -57,7 +63,7 @@ def collect(
         raise forecast.no_folder()
     command = job.command_line(sys.argv[1:])
     with stoppable(), job.begin(changed, out, fresh=fresh, command=command) as stored:
-        harvest = trees.grow(stored, changed, Console(), plain=plain)
+        harvest = trees.grow(stored, changed, Console(), plain=plain, executor=where)
         for line in trees.told(stored, harvest):
             say(line)
         share = trees.failed_share(stored, harvest)

@@ -19,10 +19,11 @@ from vilbench import __version__, config
 from vilbench.cli.meter import Bars, Lines, meter
 from vilbench.cli.screen import say
 from vilbench.cli.stopping import halted_by_interrupts
-from vilbench.config import Experiment, Recipe
+from vilbench.config import ExecutorConfig, Experiment, Recipe
 from vilbench.config.curating import scorer_fingerprints
 from vilbench.curate import kinship
 from vilbench.diagnostics.diagnosis import diagnose
+from vilbench.diagnostics.probes import probe_costs
 from vilbench.embedded import model_folder
 from vilbench.errors import InputError, RunError, RunMismatchError
 from vilbench.evaluate.analysis import analyse, stored
@@ -175,25 +176,39 @@ def versions() -> Mapping[str, str]:
 
 
 def work(
-    run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: Collection[str]
+    run: Run,
+    recipe: Recipe,
+    console: Console,
+    *,
+    plain: bool,
+    stages: Collection[str],
+    executor: ExecutorConfig | None = None,
 ) -> None:
-    """Runs stages of a run; engines are closed at the end."""
-    asyncio.run(_work(run, recipe, console, plain=plain, stages=stages))
+    """Runs stages of a run, here or on workers; engines are closed at the end."""
+    asyncio.run(_work(run, recipe, console, plain=plain, stages=stages, executor=executor))
 
 
 async def _work(
-    run: Run, recipe: Recipe, console: Console, *, plain: bool, stages: Collection[str]
+    run: Run,
+    recipe: Recipe,
+    console: Console,
+    *,
+    plain: bool,
+    stages: Collection[str],
+    executor: ExecutorConfig | None,
 ) -> None:
-    built = config.build(recipe, stages)
+    async with config.staffed(executor, recipe, stages, say) as staff:
+        await _stages(run, config.build(recipe, stages, staff), console, plain=plain)
+
+
+async def _stages(run: Run, built: config.Built, console: Console, *, plain: bool) -> None:
     async with serving(run, built, console, plain=plain) as watch:
         progress, halt = watch
+        width = built.concurrency
         if built.sampler is not None:
-            await sample(
-                run, built.sampler, concurrency=recipe.concurrency, progress=progress, halt=halt
-            )
+            await sample(run, built.sampler, concurrency=width, progress=progress, halt=halt)
         if built.extractor is not None and not (halt is not None and halt.asked):
             key = noted(run).sample_key
-            width = recipe.concurrency
             await extract(
                 run, built.extractor, key, concurrency=width, progress=progress, halt=halt
             )
@@ -209,8 +224,8 @@ class Watch(NamedTuple):
 
     Attributes:
         progress: Told of every unit.
-        halt: Asked for by Ctrl-C where servers are at work: what is under way there is paid,
-            so it is waited for.
+        halt: Asked for by Ctrl-C where servers or workers are at work: what is under way there
+            is paid, so it is waited for.
     """
 
     progress: Bars | Lines
@@ -221,7 +236,7 @@ class Watch(NamedTuple):
 async def serving(
     run: Run, built: config.Built, console: Console, *, plain: bool
 ) -> AsyncIterator[Watch]:
-    """Engines at work, closed at the end, with what servers were asked told and noted."""
+    """Engines at work, closed at the end, with what servers and workers did told and noted."""
     servers = [engine for engine in built.engines if hasattr(engine, "state")]
     async with AsyncExitStack() as stack:
         for engine in built.engines:
@@ -263,7 +278,8 @@ def report(
         diagnosis = Diagnosis(diagnose(run, plan, held, labels, fitted_on))
     judged = [scorer for scorer in plan.scorers if scorer.name in results.scorers]
     notices = kinship.warnings(run, judged, scorer_fingerprints(recipe))
-    results = results.model_copy(update={"notices": notices})
+    paid = (*results.costs, *probe_costs(run, plan.prices))
+    results = results.model_copy(update={"notices": notices, "costs": paid})
     commands = [str(event.data["line"]) for event in run.events() if event.kind == _COMMAND]
     provenance = Provenance(
         command=" && ".join(dict.fromkeys(commands)),

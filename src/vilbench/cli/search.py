@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vilbench.cli.executing import Address, Executor, PerWorker, Workers, chosen
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
 from vilbench.cli.screen import FAILURES, say, stoppable, told
 
@@ -44,6 +45,10 @@ def search(
         bool | None,
         typer.Option("--whole/--steps", help="Best-of-n over whole solutions, or step by step."),
     ] = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    per_worker: PerWorker = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time."),
@@ -69,6 +74,7 @@ def search(
     }
     some = part(limit, draw, sample_id)
     given = {**some, **{key: value for key, value in options.items() if value is not None}}
+    where = chosen(executor, address, workers, per_worker)
     source = {} if problems is None else job.parse_problems(problems)
     changed = config.load_searching(recipe).over(source).changed(given)
     if dry_run:
@@ -79,7 +85,7 @@ def search(
     command = job.command_line(sys.argv[1:])
     console = Console()
     with stoppable(), job.begin(changed, out, fresh=fresh, command=command) as stored:
-        harvest = trees.search(stored, changed, console, plain=plain)
+        harvest = trees.search(stored, changed, console, plain=plain, executor=where)
         for line in trees.told(stored, harvest):
             say(line)
         # From here on the run is one like any other.

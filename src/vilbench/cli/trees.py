@@ -9,9 +9,10 @@ from rich.console import Console
 
 from vilbench import config
 from vilbench.cli.job import rejected_rows, serving
+from vilbench.cli.screen import say
 from vilbench.collect.budget import Ledger
 from vilbench.collect.forest import COLLECT, Harvest, collect
-from vilbench.config import CollectRecipe, SearchRecipe
+from vilbench.config import CollectRecipe, ExecutorConfig, SearchRecipe
 from vilbench.evaluate.pools import Scale
 from vilbench.guided.solutions import Answering, answer
 from vilbench.store import trees
@@ -22,23 +23,54 @@ _TOLD = 20
 """Most failures on the terminal."""
 
 
-def grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> Harvest:
+def grow(
+    run: Run,
+    recipe: CollectRecipe,
+    console: Console,
+    *,
+    plain: bool,
+    executor: ExecutorConfig | None = None,
+) -> Harvest:
     """Grows the trees of a run that are not there; engines are closed at the end."""
-    return asyncio.run(_grow(run, recipe, console, plain=plain))
+    return asyncio.run(_grow(run, recipe, console, plain=plain, executor=executor))
 
 
-async def _grow(run: Run, recipe: CollectRecipe, console: Console, *, plain: bool) -> Harvest:
-    return await _grown(run, config.build_method(recipe), console, plain=plain)
+async def _grow(
+    run: Run,
+    recipe: CollectRecipe,
+    console: Console,
+    *,
+    plain: bool,
+    executor: ExecutorConfig | None,
+) -> Harvest:
+    async with config.staffed(executor, recipe, say=say) as staff:
+        return await _grown(run, config.build_method(recipe, staff), console, plain=plain)
 
 
-def search(run: Run, recipe: SearchRecipe, console: Console, *, plain: bool) -> Harvest:
+def search(
+    run: Run,
+    recipe: SearchRecipe,
+    console: Console,
+    *,
+    plain: bool,
+    executor: ExecutorConfig | None = None,
+) -> Harvest:
     """Searches the problems of a run that have no tree, and makes their solutions its pools."""
-    return asyncio.run(_search(run, recipe, console, plain=plain))
+    return asyncio.run(_search(run, recipe, console, plain=plain, executor=executor))
 
 
-async def _search(run: Run, recipe: SearchRecipe, console: Console, *, plain: bool) -> Harvest:
-    built = config.build_method(recipe.trees())
-    harvest = await _grown(run, built, console, plain=plain)
+async def _search(
+    run: Run,
+    recipe: SearchRecipe,
+    console: Console,
+    *,
+    plain: bool,
+    executor: ExecutorConfig | None,
+) -> Harvest:
+    growing = recipe.trees()
+    async with config.staffed(executor, growing, say=say) as staff:
+        built = config.build_method(growing, staff)
+        harvest = await _grown(run, built, console, plain=plain)
     scale = recipe.scorer.plan().scale or Scale(0.0, 1.0)
     answer(run, Answering(built.method, scale, recipe.keep))
     return harvest

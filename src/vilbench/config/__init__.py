@@ -2,7 +2,7 @@
 
 So reading a recipe loads no torch. A recipe is YAML: `recipe` has its keys, `reading` the
 way from a file to a `Recipe`, `places` what a wrong one is told, `building` the way from a
-`Recipe` to problems, engines and scorers.
+`Recipe` to problems, engines and scorers, `staffing` the way to workers that hold them.
 """
 
 from vilbench.config.building import (
@@ -39,6 +39,8 @@ from vilbench.config.recipe import (
     ScorerConfig,
 )
 from vilbench.config.searching import SearchRecipe
+from vilbench.config.staff import ExecutorConfig
+from vilbench.config.staffing import staffed
 from vilbench.config.stepbench import StepbenchRecipe, load_stepbench, parse_stepbench
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "BuiltMethod",
     "CollectRecipe",
     "EngineConfig",
+    "ExecutorConfig",
     "Experiment",
     "JudgeConfig",
     "LikelihoodConfig",
@@ -76,4 +79,5 @@ __all__ = [
     "parse_text",
     "parse_training",
     "plan",
+    "staffed",
 ]

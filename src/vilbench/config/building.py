@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from vilbench.config.recipe import (
     RemoteScorerConfig,
     ScorerConfig,
 )
+from vilbench.config.staff import Staff
 from vilbench.embedded import PREFIX, model_folder
 from vilbench.engines.openai.money import TokenPrice, price_of
 from vilbench.errors import RecipeError
@@ -41,6 +42,7 @@ from vilbench.scorers.judge import PROMPTS
 from vilbench.search import Again, AnySettings, TreeRecord
 from vilbench.steps import FORMATS
 from vilbench.store import trees
+from vilbench.store.records import EXTRACT
 from vilbench.store.run import Run
 from vilbench.types import Generator, LikelihoodModel, Sampling, StepScorer
 
@@ -84,6 +86,8 @@ def _prices(recipe: Recipe) -> Mapping[str, TokenPrice]:
     models = {SAMPLE: recipe.sample.engine} | {
         one.name: one.engine for one in recipe.scorers if not isinstance(one, PrmScorerConfig)
     }
+    if recipe.sample.extraction is not None:
+        models[EXTRACT] = recipe.sample.extraction.engine
     found = {}
     for stage, engine in models.items():
         if isinstance(engine, OpenAIEngineConfig):
@@ -137,6 +141,7 @@ class Built(NamedTuple):
         engines: Those of all of them.
         extractor: Names answers of sampled solutions; None where nothing is sampled, or the
             recipe has none.
+        concurrency: Problems that are sampled at a time.
     """
 
     sampler: Sampler | None
@@ -144,22 +149,31 @@ class Built(NamedTuple):
     widths: tuple[int, ...]
     engines: tuple[Any, ...]
     extractor: Extractor | None = None
+    concurrency: int = 1
 
 
-def build(recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE)) -> Built:
+def build(
+    recipe: Recipe, stages: Collection[str] = (SAMPLE, SCORE), staff: Staff | None = None
+) -> Built:
     """Builds what `stages` need; engines that are configured alike are built once.
+
+    Args:
+        recipe: Of what.
+        stages: Which of its stages.
+        staff: Workers that hold some of the models.
 
     Raises:
         InputError: A checkpoint cannot be loaded.
     """
-    engines = _Engines()
+    engines = _Engines(staff)
     sampler = sampler_of(recipe, engines[recipe.sample.engine]) if SAMPLE in stages else None
     configs = recipe.scorers if SCORE in stages else ()
     scorers = tuple(_any_scorer(config, engines) for config in configs)
-    widths = tuple(scoring_width(config, recipe.sample.n) for config in configs)
+    widths = tuple(engines.scoring_width(config, recipe.sample.n) for config in configs)
     reading = recipe.sample.extraction if SAMPLE in stages else None
     extractor = None if reading is None else _extractor(reading, engines[reading.engine])
-    return Built(sampler, scorers, widths, engines.closing(scorers), extractor)
+    concurrency = engines.width(recipe.sample.engine, recipe.concurrency)
+    return Built(sampler, scorers, widths, engines.closing(scorers), extractor, concurrency)
 
 
 def _extractor(config: ExtractionConfig, generator: Generator) -> Extractor:
@@ -197,18 +211,22 @@ class BuiltMethod(NamedTuple):
     engines: tuple[Any, ...]
 
 
-def build_method(recipe: CollectRecipe) -> BuiltMethod:
+def build_method(recipe: CollectRecipe, staff: Staff | None = None) -> BuiltMethod:
     """Builds the models of a recipe that collects.
+
+    Args:
+        recipe: The recipe.
+        staff: Workers that hold some of the models.
 
     Raises:
         InputError: A checkpoint cannot be loaded.
         RunError: The run whose trees are continued again holds none.
     """
-    engines = _Engines()
+    engines = _Engines(staff)
     scoring = recipe.evaluator.scorer
     scorer = None if scoring is None else _any_scorer(scoring, engines)
     method = method_of(recipe, engines[recipe.policy.engine], scorer, bound(recipe.search))
-    width, total = Width(**recipe.width.model_dump()), Budget(**recipe.total.model_dump())
+    width, total = engines.widths(recipe), Budget(**recipe.total.model_dump())
     closing = engines.closing([] if scorer is None else [scorer])
     return BuiltMethod(method, width, total, closing)
 
@@ -263,14 +281,43 @@ def bound(search: AnySettings) -> AnySettings:
 
 
 class _Engines(dict[EngineConfig, Any]):
+    """Engines by their configuration, each built when it is asked for, here or on workers."""
+
+    def __init__(self, staff: Staff | None = None) -> None:
+        super().__init__()
+        self._staff = staff
+
     def __missing__(self, config: EngineConfig) -> Any:
-        engine = _local(config) if isinstance(config, LocalEngineConfig) else _openai(config)
+        engine = self.away(config)
+        if engine is None:
+            engine = _local(config) if isinstance(config, LocalEngineConfig) else _openai(config)
         self[config] = engine
         return engine
 
+    def away(self, config: EngineConfig | ScorerConfig) -> Any:
+        """The model on workers; None where they do not hold it."""
+        return None if self._staff is None else self._staff.model(config)
+
+    def width(self, config: EngineConfig | ScorerConfig, here: int) -> int:
+        """Calls of a model under way at a time: `here` of one that is not on workers."""
+        return here if self._staff is None else self._staff.width(config, here)
+
+    def scoring_width(self, config: ScorerConfig, n: int) -> int:
+        """Problems that a scorer has under way at a time, in pools of `n`."""
+        return self.width(config, scoring_width(config, n))
+
+    def widths(self, recipe: CollectRecipe) -> Width:
+        """How much of a search happens at a time; more trees where workers would wait."""
+        here, scorer = Width(**recipe.width.model_dump()), recipe.evaluator.scorer
+        policy = self.width(recipe.policy.engine, here.policy)
+        evaluator = here.evaluator if scorer is None else self.width(scorer, here.evaluator)
+        return Width(max(here.trees, policy), policy, evaluator)
+
     def closing(self, scorers: Collection[StepScorer]) -> tuple[Any, ...]:
         """All that is to be closed: the engines, and scorers that hold connections."""
-        return (*self.values(), *(one for one in scorers if hasattr(one, "aclose")))
+        models = (*self.values(), *scorers)
+        workers = () if self._staff is None else (self._staff.pool,)
+        return (*(one for one in models if hasattr(one, "aclose")), *workers)
 
 
 def _local(config: LocalEngineConfig) -> Any:
@@ -369,7 +416,25 @@ def sampler_of(recipe: Recipe, generator: Generator) -> Sampler:
     )
 
 
+def build_all(configs: Sequence[EngineConfig | ScorerConfig]) -> tuple[Any, ...]:
+    """Builds models for a worker; engines that are configured alike are built once.
+
+    Raises:
+        InputError: A checkpoint cannot be loaded.
+    """
+    engines = _Engines()
+    return tuple(
+        engines[one]
+        if isinstance(one, LocalEngineConfig | OpenAIEngineConfig)
+        else _any_scorer(one, engines)
+        for one in configs
+    )
+
+
 def _any_scorer(config: ScorerConfig, engines: _Engines) -> StepScorer:
+    away: StepScorer | None = engines.away(config)
+    if away is not None:
+        return away
     if isinstance(config, PrmScorerConfig):
         return _prm(config)
     if isinstance(config, RemoteScorerConfig):
