@@ -27,7 +27,7 @@ from vilbench.problems.puzzles.puzzle import gold_claims, solution
 from vilbench.steps import FORMATS
 from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
-from vilbench.types import Granularity, Problem, Solution, StepScores
+from vilbench.types import Granularity, Problem, Solution, StepScores, Usage
 
 PROBLEMS, CANDIDATES = 18, 8
 ALL = Draw(seed=0, limit=None, candidates=CANDIDATES, attacked=3)
@@ -80,6 +80,7 @@ class Planted:
                 scorer=self.name,
                 granularity="step",
                 values=(self._value(problem, one, place, len(solutions)),) * len(one.steps),
+                usage=Usage(prompt_tokens=7 * len(one.steps)),
             )
             for place, one in enumerate(solutions)
         ]

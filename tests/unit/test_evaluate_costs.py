@@ -14,7 +14,7 @@ from vilbench.errors import EngineError
 from vilbench.evaluate.costs import costs
 from vilbench.evaluate.effort import WORK, effort, efforts
 from vilbench.evaluate.pools import Pools
-from vilbench.evaluate.results import Cost
+from vilbench.evaluate.results import Cost, Row
 from vilbench.evaluate.scoring import score
 from vilbench.evaluate.stages import note_sampling, noted
 from vilbench.store.manifest import Manifest
@@ -76,11 +76,15 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def found(run: Run, prices: dict[str, TokenPrice] | None = None) -> dict[str, Cost]:
+def found(
+    run: Run,
+    prices: dict[str, TokenPrice] | None = None,
+    rows: dict[str, Row] | None = None,
+) -> dict[str, Cost]:
     begun = noted(run)
     values = {name: run.scores(key) for name, key in begun.score_keys.items()}
     pools = Pools.of(run.problems(), run.solutions("k"), 2)
-    return {one.stage: one for one in costs(run, pools, values, prices or {})}
+    return {one.stage: one for one in costs(run, pools, values, prices or {}, rows or {})}
 
 
 async def test_tokens_are_per_problem_that_holds_something(run: Run) -> None:
@@ -126,11 +130,26 @@ def test_an_old_run_shows_tokens_only(run: Run) -> None:
         note_sampling(run, "old", 2, "policy")
         run.put_solutions("old", [solution("p0", 0)])
         pools = Pools.of(run.problems(), run.solutions("old"), 1)
-        (told,) = costs(run, pools, {}, {})
+        (told,) = costs(run, pools, {}, {}, {})
     assert told.seconds is None
     assert told.peak_bytes is None
     assert told.n_timed == 0
     assert told.prompt_tokens == PROMPT
+
+
+async def test_a_stage_has_what_it_buys_beside_it(run: Run) -> None:
+    row = Row(
+        problem_set="x", source="all", modality="all", method="prm/mean", k=2, n_problems=4,
+        accuracy=0.6, ci_low=0.5, ci_high=0.7, accuracy_min=0.6, accuracy_max=0.6, tie_rate=0.0,
+        delta_vs_cot=0.1, delta_low=0.0, delta_high=0.2, p_value=0.04,
+    )  # fmt: skip
+    with run:
+        await score(run, Fixed(), "k")  # type: ignore[arg-type]
+        told = found(run, rows={"prm": row})
+    assert (told["prm"].kind, told["sample"].kind) == ("score", "sample")
+    assert (told["prm"].method, told["prm"].accuracy) == ("prm/mean", 0.6)
+    assert (told["prm"].ci_low, told["prm"].ci_high) == (0.5, 0.7)
+    assert (told["sample"].method, told["sample"].accuracy) == (None, None)
 
 
 def test_money_is_by_the_price_of_the_stage(run: Run) -> None:

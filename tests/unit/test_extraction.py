@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from vilbench import config
+from vilbench.engines.openai.money import TokenPrice
 from vilbench.errors import EngineError, RecipeError
 from vilbench.evaluate.analysis import Plan, analyse, stored
+from vilbench.evaluate.effort import efforts
 from vilbench.evaluate.extraction import PROMPTS, Extractor, evidence, extract
 from vilbench.evaluate.stages import note_sampling
 from vilbench.store import extractions
 from vilbench.store.manifest import Manifest
-from vilbench.store.records import Extraction, ScoreRef
+from vilbench.store.records import EXTRACT, Extraction, ScoreRef
 from vilbench.store.run import Run
 from vilbench.testing import ScriptedEngine, make_problem, prompt_text
 from vilbench.types import Completion, Prompt, Solution, Span
@@ -129,6 +131,25 @@ def test_what_it_changes_is_counted_apart(tmp_path: Path) -> None:
     assert "All figures" not in used.extraction.told()[0]
 
 
+def test_what_it_costs_is_a_stage_of_its_own(tmp_path: Path) -> None:
+    with made(tmp_path) as run:
+        assert [one.kind for one in analyse(run, Plan(4, ())).costs] == ["sample"]
+        one = extractor(Naming())
+        usage = [each.usage for each in run_it(run, one).values()]
+        priced = Plan(4, (), prices={EXTRACT: TokenPrice(2.0, 10.0)})
+        told = {each.kind: each for each in analyse(run, priced).costs}["extract"]
+        # Nothing was left to ask: no start is noted again.
+        run_it(run, one)
+        assert [each.problems for each in efforts(run)[one.key("drawn")]] == [2]
+    assert (told.stage, told.n_problems, told.n_solutions, told.n_timed) == (EXTRACT, 2, 4, 2)
+    prompt = sum(each.prompt_tokens for each in usage)
+    completion = sum(each.completion_tokens for each in usage)
+    assert prompt and completion
+    assert (told.prompt_tokens, told.completion_tokens) == (prompt / 2, completion / 2)
+    assert told.seconds is not None and told.seconds >= 0
+    assert told.usd == pytest.approx((2.0 * prompt + 10.0 * completion) / 2e6)
+
+
 def test_all_solutions_are_compared_but_never_changed(tmp_path: Path) -> None:
     engine = ScriptedEngine({"": ["Answer: 5"]})
     with made(tmp_path, 1) as run:
@@ -205,6 +226,20 @@ sample:
   n: 2
 """
 EXTRACTION = '  extraction: {engine: {kind: local, model: "embedded:base"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("engine", "price"),
+    [
+        ("{kind: openai, model: gpt-4o-mini}", TokenPrice(0.15, 0.60, 0.075)),
+        ("{kind: openai, model: x, price: {prompt: 3, completion: 4}}", TokenPrice(3.0, 4.0)),
+        ("{kind: openai, model: x}", None),
+        ('{kind: local, model: "embedded:base"}', None),
+    ],
+)
+def test_its_price_is_that_of_its_own_model(engine: str, price: TokenPrice | None) -> None:
+    recipe = config.parse_text(f"{RECIPE}  extraction: {{engine: {engine}}}\n", "recipe")
+    assert config.plan(recipe).prices.get(EXTRACT) == price
 
 
 def test_a_run_may_go_on_with_or_without_it() -> None:

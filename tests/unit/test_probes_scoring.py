@@ -14,14 +14,19 @@ from vilbench.diagnostics.probes import (
     PROBES,
     Deck,
     Draw,
+    begun_probes,
     draw_cases,
     failed_calls,
     findings,
     forecast,
     probe,
+    probe_costs,
 )
+from vilbench.diagnostics.probes.probing import variant_key
+from vilbench.engines.openai.money import TokenPrice
 from vilbench.errors import EngineError, RunError
 from vilbench.evaluate.analysis import Plan, stored
+from vilbench.evaluate.effort import efforts
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.evaluate.stages import noted
 from vilbench.store.run import Run
@@ -290,3 +295,40 @@ def test_a_halt_begins_nothing_more(run: Run, scorer: Planted) -> None:
     asyncio.run(probe(run, scorer, [PROBES["image"]], cases, deck, halt=Halt(asked=True)))
     assert not scorer.asked
     assert noted(run).score_keys
+
+
+def test_what_probes_cost_is_told_by_scorer(run: Run, scorer: Planted) -> None:
+    assert not [*probe_costs(run, {})]
+    names = ("rescoring", "image")
+    probed(run, scorer, names, FEW)
+    keys = {
+        variant_key(one.score_key, variant, one.draw)
+        for one in begun_probes(run)
+        for variant in one.probe.scored
+    }
+    used = [(ref.problem_id, one.usage) for key in keys for ref, one in run.scores(key).items()]
+    problems = len({name for name, _ in used})
+    (told,) = probe_costs(run, {"planted": TokenPrice(3.0, 0.0)})
+    assert (told.stage, told.kind, told.n_problems) == ("planted", "probe", problems)
+    assert told.n_solutions == len(scorer.asked) == len(used)
+    tokens = sum(usage.prompt_tokens for _, usage in used)
+    assert told.prompt_tokens == pytest.approx(tokens / problems)
+    assert told.usd == pytest.approx(3e-6 * tokens / problems)
+    starts = [one for key in keys for one in efforts(run).get(key, ())]
+    assert told.seconds == pytest.approx(sum(one.seconds for one in starts) / problems)
+    assert told.n_timed == problems
+    # A probe that shares changes with another pays for them once.
+    probed(run, scorer, (*names, "rescoring"), FEW)
+    assert [*probe_costs(run, {"planted": TokenPrice(3.0, 0.0)})] == [told]
+
+
+def test_seconds_of_probes_are_unknown_where_a_start_was_not_noted(
+    run: Run, scorer: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed(run, scorer, ("rescoring",), FEW)
+    monkeypatch.setattr("vilbench.diagnostics.probes.paying.efforts", lambda run: {})
+    (told,) = probe_costs(run, {})
+    assert told.seconds is None
+    assert told.n_timed == 0
+    assert told.usd is None
+    assert told.n_problems == FEW.limit

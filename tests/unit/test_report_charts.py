@@ -266,6 +266,29 @@ def test_a_log_axis_has_powers_of_ten() -> None:
     assert {"10", "100", "1k", "tokens"} <= set(texts(svg))
 
 
+def test_a_short_log_axis_has_numbers_all_the_same() -> None:
+    series = [
+        Series(name, "scorer", (x,), (Point(0.5),), band=False)
+        for name, x in (("one", 0.57), ("other", 0.69))
+    ]
+    svg = curves("t", "d", series, 0.4, 0.6, axis="GiB", log=True, marks=True)
+    numbers = [float(one) for one in texts(svg) if re.fullmatch(r"0\.\d+", one)]
+    assert len(numbers) >= 2
+    assert all(0.45 < one < 0.85 for one in numbers)
+
+
+def test_long_words_behind_lines_have_room() -> None:
+    long = [line("judge-prm/mean", 0.5), line("short", 0.4)]
+    ends = []
+    for series in (long, long[1:]):
+        svg = curves("t", "d", series, 0.3, 0.6)
+        ends.append(max(x for x, _ in placed(svg, "scorer")))
+        for e in parsed(svg).iter("text"):
+            if e.get("fill") == colour("scorer"):
+                assert float(e.get("x", "")) + 0.6 * 12 * len(e.text or "") <= 400
+    assert ends[0] < ends[1]
+
+
 def test_cells_have_their_colour_their_number_and_a_title() -> None:
     cells = [[Cell(6, "+10.0", "+10.0 points", strong=True), Cell(2, "−3.0", "−3.0 points")]]
     svg = heat_map("t", "d", [HOSTILE], ["charts", HOSTILE], cells)

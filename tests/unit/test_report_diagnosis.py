@@ -14,14 +14,18 @@ from rich.console import Console
 
 from vilbench.cli import job
 from vilbench.diagnostics.diagnosis import Held, diagnostics
+from vilbench.diagnostics.probes import PROBES, Draw
+from vilbench.diagnostics.probes.probing import variant_key
 from vilbench.diagnostics.probes.records import ProbeFinding
 from vilbench.diagnostics.records import Diagnostics
 from vilbench.errors import RunError
 from vilbench.evaluate.analysis import Stored
 from vilbench.evaluate.pools import Scale, ScorerPlan
+from vilbench.evaluate.results import Results
 from vilbench.report.diagnosis import TOLD, Diagnosis
 from vilbench.report.page import render
 from vilbench.store.run import Run
+from vilbench.types import Usage
 
 
 @cache
@@ -120,6 +124,26 @@ def test_a_report_writes_diagnostics_and_reads_the_same_again(tmp_path: Path) ->
         assert {one.unit for one in found.reliability} == {"solution", "step"}
         assert report(run) == text
         assert 'id="diagnosis"' in (run.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_probes_are_among_the_costs_of_the_results(tmp_path: Path) -> None:
+    draw, variant = Draw(), PROBES["rescoring"].variants[0]
+    with puzzle_run(tmp_path / "run") as run:
+        key = "scored by prm"
+        noted = {"scorer": "prm", "probe": "rescoring", "score_key": key}
+        run.event("probe", {**noted, **vars(draw)})
+        again = [
+            one.model_copy(update={"usage": Usage(prompt_tokens=5)})
+            for one in run.scores(key).values()
+        ]
+        run.put_scores(variant_key(key, variant, draw), again)
+        report(run)
+        results = Results.model_validate_json((run.folder / "results.json").read_text())
+    told = {(one.stage, one.kind): one for one in results.costs}
+    assert [*told] == [("sample", "sample"), ("prm", "score"), ("prm", "probe")]
+    assert told["prm", "probe"].prompt_tokens == 5 * results.n_solutions
+    assert told["prm", "score"].method == "prm/mean"
+    assert told["sample", "sample"].method == "cot"
 
 
 def test_a_dev_run_that_holds_reported_problems_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from report_data import GAINS, SOURCES, make_results
 
 from vilbench.errors import RunError
-from vilbench.evaluate.results import Contrast, Cost, Results
+from vilbench.evaluate.results import Contrast, Cost, ExtractionEvidence, Results
 from vilbench.metrics import minimal_detectable_delta
 from vilbench.report.figures import Figures
 from vilbench.report.findings import Findings
@@ -186,21 +186,80 @@ def test_ways_pay_for_sampling_and_for_their_scorer() -> None:
     assert ways["judge-prm/mean"].usd == pytest.approx(0.005)
     assert [panel.title for panel in spending.panels] == [
         "accuracy over tokens", "accuracy over seconds", "accuracy over US dollars",
+        "accuracy over memory",
     ]  # fmt: skip
+    assert {way.peak_bytes for way in spending.ways} == {3 << 30}
     points = [row for row in spending.sheet.rows if row[0] == "judge-orm"]
     assert [row[1] for row in points] == [1, 2, 4, 8, 16, 24]
     assert points[2][2] == pytest.approx(4 * 1500 / 24)
 
 
-def test_what_is_not_known_is_a_dash_and_no_panel() -> None:
+def with_costs(*costs: Cost, used: bool = False) -> Spending:
+    results = full(priced=True)
+    extraction = ExtractionEvidence(
+        model="m", prompt="p", scope="unparsed", used=used, unparsed=9, asked=9, read=9, correct=9,
+        quoted=9, compared=0, agreed=0, prompt_tokens=1, completion_tokens=1, shifts=(),
+    )  # fmt: skip
+    update = {"costs": (*results.costs, *costs), "extraction": extraction}
+    return Spending(Findings(results.model_copy(update=update)))
+
+
+EXTRACTION = Cost(
+    stage="extract", kind="extract", n_problems=60, n_solutions=90, prompt_tokens=8.0,
+    completion_tokens=2.0, seconds=0.5, n_timed=60, peak_bytes=5 << 30, usd=None,
+)  # fmt: skip
+
+
+def test_extraction_is_paid_by_every_way_whose_accuracy_rests_on_it() -> None:
+    apart = {way.row.method: way for way in with_costs(EXTRACTION).ways}
+    paid = {way.row.method: way for way in with_costs(EXTRACTION, used=True).ways}
+    # 60 problems of 10 tokens over all 120 problems, whose pools are of 24.
+    for method, share in (("cot", 1 / 24), ("majority", 1), ("judge-prm/mean", 1)):
+        assert paid[method].tokens == pytest.approx((apart[method].tokens or 0) + 5 * share)
+        assert paid[method].usd is None
+        assert (apart[method].peak_bytes, paid[method].peak_bytes) == (3 << 30, 5 << 30)
+    assert apart["cot"].usd is not None
+
+
+def test_probes_are_told_and_no_way_pays_for_them() -> None:
+    probes = EXTRACTION.model_copy(update={"stage": "judge-prm", "kind": "probe"})
+    plain, probed = with_costs(), with_costs(probes)
+    assert probed.ways == plain.ways
+    assert [one.told for one in probed.stages][-1] == "probes of judge-prm"
+    assert [one.told for one in with_costs(EXTRACTION).stages][-1] == "extraction"
+    page = render(probed.found.results, [])
+    row = page[page.index("probes of judge-prm") :]
+    assert row.index("5.0 GiB") < row.index("</tr>")
+
+
+def test_what_a_stage_buys_stands_beside_its_costs() -> None:
+    results = full()
+    bought = {"method": "judge-prm/mean", "accuracy": 0.613, "ci_low": 0.5, "ci_high": 0.7}
+    costs = tuple(
+        one.model_copy(update=bought) if one.stage == "judge-prm" else one for one in results.costs
+    )
+    page = render(results.model_copy(update={"costs": costs}), [])
+    stages = page[page.index("<caption>Stages") :]
+    rows = stages[: stages.index("</table>")].split("<tr>")[2:]
+    assert [("61.3" in row, "50.0 – 70.0" in row) for row in rows] == [
+        ("judge-prm" in row,) * 2 for row in rows
+    ]
+
+
+def test_what_is_not_known_is_called_so_and_has_no_panel() -> None:
     old = full(timed=False)
     assert [panel.title for panel in Spending(Findings(old)).panels] == ["accuracy over tokens"]
     assert 'id="spending"' in render(old, [])
     none = make_results()
     assert Spending(Findings(none)).ways == ()
     assert 'id="spending"' not in render(none, [])
-    assert [amount(v) for v in (None, 12345.6, 0.01234)] == ["–", "12,346", "0.0123"]
-    assert [memory(v) for v in (None, 3 << 30, 5 << 20)] == ["–", "3.0 GiB", "5 MiB"]
+    assert [amount(v) for v in (None, 12345.6, 0.01234)] == ["unknown", "12,346", "0.0123"]
+    assert [memory(v) for v in (None, 3 << 30, 5 << 20)] == ["unknown", "3.0 GiB", "5 MiB"]
+    assert {one.accelerator for one in Spending(Findings(old)).stages} == {"unknown"}
+    assert {one.accelerator for one in Spending(Findings(full())).stages} == {"none"}
+    table = render(old, []).split("<caption>Ways")[1].split("</table>")[0]
+    # Of four ways seconds, dollars and memory; of none the tokens.
+    assert table.count("unknown") == 3 * len(Spending(Findings(old)).ways)
 
 
 def test_a_scorer_of_unknown_cost_has_no_total() -> None:

@@ -27,7 +27,7 @@ from vilbench.evaluate.results import (
     StepEvidence,
 )
 from vilbench.evaluate.slices import Slice, slices
-from vilbench.evaluate.stages import noted
+from vilbench.evaluate.stages import SAMPLE, noted
 from vilbench.evaluate.stepwise import LabelledSteps, sound_steps, step_evidence
 from vilbench.metrics import Separation, compare, minimal_detectable_delta, recovered_share
 from vilbench.selection import (
@@ -139,6 +139,7 @@ def analyse(
     parts = list(slices(pools.problems))
     manifest = run.manifest
     main = plan.main if plan.main in {scorer.name for scorer in scorers} else None
+    rows = [row for part in parts for row in _rows(part, curves, manifest.problem_set)]
     return Results(
         schema_version=SCHEMA_VERSION,
         fingerprint=manifest.fingerprint,
@@ -149,7 +150,7 @@ def analyse(
         policy=policy,
         scorers=tuple(scorer.name for scorer in scorers),
         seed=manifest.seed,
-        rows=tuple(row for part in parts for row in _rows(part, curves, manifest.problem_set)),
+        rows=tuple(rows),
         discrimination=tuple(
             one
             for method, given in scores.items()
@@ -161,13 +162,26 @@ def analyse(
         chosen=tuple(_chosen(scorers, manifest.problem_set)),
         steps=tuple(_steps(scorers, pools, values, parts, labeller, manifest.problem_set)),
         contrasts=tuple(contrasts(parts, curves, scorers, manifest.problem_set, main)),
-        costs=tuple(costs(run, pools, values, plan.prices)),
+        costs=tuple(
+            costs(run, pools, values, plan.prices, _bought(rows, scorers, manifest.problem_set))
+        ),
         extraction=evidence(
             run, noted(run).sample_key, pools.problems, plan.n, used=plan.use_extraction
         ),
         rejected=tuple(rejected),
         minimal_detectable_delta=_detectable(curves, tuple(scores)),
     )
+
+
+def _bought(
+    rows: Sequence[Row], scorers: Sequence[ScorerPlan], problem_set: str
+) -> Mapping[str, Row]:
+    """What the stages buy at N: the sampler cot, a scorer its standing method."""
+    whole = {row.method: row for row in rows if row.source == row.modality == "all"}
+    standing = {scorer.name: scorer.standing(problem_set) for scorer in scorers}
+    return {SAMPLE: whole["cot"]} | {
+        scorer: whole[method.name] for scorer, method in standing.items() if method is not None
+    }
 
 
 def _chosen(scorers: Sequence[ScorerPlan], problem_set: str) -> Iterator[Chosen]:
@@ -343,7 +357,7 @@ def _counts(
 ) -> Iterator[StageCount]:
     solutions = [one for pool in pools.solutions for one in pool]
     yield _stage(
-        "sample",
+        SAMPLE,
         [one.usage for one in solutions if one.verdict != "failed"],
         sum(one.verdict == "failed" for one in solutions),
         sum(one.verdict == "unparsed" for one in solutions),

@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple
 
 from vilbench.answers import read, soon
 from vilbench.errors import EngineError, InputError
+from vilbench.evaluate.effort import effort
 from vilbench.evaluate.pools import Pools
 from vilbench.evaluate.results import AnswerShift, ExtractionEvidence
 from vilbench.executors import Halt, map_bounded
@@ -213,22 +214,24 @@ async def extract(
     async def work(pool: _Asked) -> Readings:
         return await extractor.read(pool.problem, pool.solutions)
 
-    async with aclosing(map_bounded(work, pools, concurrency, halt)) as outcomes:
-        async for outcome in outcomes:
-            given = outcome.value
-            found, error = ((), str(given)) if isinstance(given, EngineError) else given
-            extractions.put(run, key, found)
-            if error:
-                run.put_failure(
-                    Failure(
-                        stage=EXTRACT,
-                        key=key,
-                        problem_id=outcome.item.problem.id,
-                        error=error,
-                        attempts=1,
+    with effort(run, key) as tally:
+        async with aclosing(map_bounded(work, pools, concurrency, halt)) as outcomes:
+            async for outcome in outcomes:
+                given = outcome.value
+                found, error = ((), str(given)) if isinstance(given, EngineError) else given
+                extractions.put(run, key, found)
+                if error:
+                    run.put_failure(
+                        Failure(
+                            stage=EXTRACT,
+                            key=key,
+                            problem_id=outcome.item.problem.id,
+                            error=error,
+                            attempts=1,
+                        )
                     )
-                )
-            progress.advance(EXTRACT, failed=bool(error))
+                tally.problems += 1
+                progress.advance(EXTRACT, failed=bool(error))
     progress.end(EXTRACT)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from vilbench.types import Granularity, Record
@@ -237,16 +239,27 @@ class StageCount(Record):
     completion_tokens: int
 
 
+CostKind = Literal["sample", "extract", "score", "probe"]
+"""What a stage pays for: solutions, answers that a model names, scores, or probes of a scorer."""
+
+
 class Cost(Record):
-    """What one stage (`sample` or a scorer's name) cost per problem.
+    """What one stage cost per problem, and what a scorer's part of it buys.
 
     Tokens are those of the requests, over the problems that hold something. Seconds are on
     the wall, over the `n_timed` problems of starts that came to their end; memory is the most
     of any start. None is "not known". Time and memory differ from one time to the next: they
     are no part of what a run shows, and two equal runs differ in nothing else.
+
+    Attributes:
+        stage: "sample", "extract" or a scorer's name.
+        kind: What was paid for; None in results of older versions.
+        method: The method that stands for the scorer, `cot` for the sampler.
+        accuracy: Its accuracy on all problems, with its interval.
     """
 
     stage: str
+    kind: CostKind | None = None
     n_problems: int
     n_solutions: int
     prompt_tokens: float
@@ -256,6 +269,10 @@ class Cost(Record):
     peak_bytes: int | None = None
     accelerator_bytes: int | None = None
     usd: float | None = Field(default=None, description="by the price of the engine's model")
+    method: str | None = None
+    accuracy: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
 
 
 class Results(Record):

@@ -151,7 +151,11 @@ def curves(
         log: The level axis is logarithmic, with powers of ten below it.
         marks: Every point has a mark, and not the last one alone.
     """
-    top, bottom, left, right = 14.0, 228.0, 30.0, 258.0
+    top, bottom, left = 14.0, 228.0, 30.0
+    drawn = [s for s in series if s.points]
+    words = [f"{cut(s.label, 17)} {_end(s.points[-1].value, tick)}" for s in drawn]
+    # Words stand behind the lines: their room is that of the widest common letters.
+    right = min(258.0, WIDTH - 17 - 0.6 * LABEL * max(map(len, words), default=0))
     every = [x for s in series for x in s.x]
     x_low, x_high = (
         (min(every, default=1.0), max(every, default=1.0)) if log else (1.0, max(2.0, *every, 2.0))
@@ -173,16 +177,14 @@ def curves(
         frame.text(axis, right, bottom + 31, TICK, "soft", "right")
         for s in series:
             _line(axes, s, marks=marks)
-        drawn = [s for s in series if s.points]
         ends = [frame.y(axes, s.points[-1].value) for s in drawn]
         places = spread(ends, 15, top, bottom)
-        for s, end, place in zip(drawn, ends, places, strict=True):
+        for s, told, end, place in zip(drawn, words, ends, places, strict=True):
             at = frame.x(axes, s.x[-1])
             mark(axes, s.x[-1], s.points[-1].value, s.style)
             if abs(place - end) > 2 or at < right - 1:
                 frame.line((at + 6, right + 12), (end, place), "rule", 1.0)
-            words = f"{cut(s.label, 17)} {_end(s.points[-1].value, tick)}"
-            frame.text(words, right + 15, place + 4, LABEL, s.style, "left")
+            frame.text(told, right + 15, place + 4, LABEL, s.style, "left")
         return written(frame.figure, title, desc)
 
 

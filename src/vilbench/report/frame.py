@@ -129,8 +129,11 @@ class Frame:
         axes.set_xticks(list(places), labels=[write(place) for place in places])
 
     def log_ticks(self, axes: Axes) -> None:
-        """Numbers 1, 2 and 5 times a power of ten below logarithmic axes, as far as they fit."""
-        from matplotlib.ticker import NullFormatter, NullLocator
+        """Numbers 1, 2 and 5 times a power of ten below logarithmic axes, as far as they fit.
+
+        Axes so short that fewer than two of them lie there have other round numbers.
+        """
+        from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
         low, high = axes.get_xlim()
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -138,6 +141,8 @@ class Frame:
             places = [m * 10.0**d for d in decades for m in steps if low <= m * 10.0**d <= high]
             if len(places) <= 6:
                 break
+        if len(places) < 2:
+            places = [one for one in MaxNLocator(4).tick_values(low, high) if low <= one <= high]
         axes.set_xticks(places, labels=[short(place) for place in places])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())

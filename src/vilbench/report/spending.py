@@ -1,8 +1,11 @@
-"""What accuracy costs: tokens, seconds, memory and money per problem, beside what they buy."""
+"""What accuracy costs: tokens, seconds, memory and money per problem, beside what they buy.
+
+What is not known is called so; it is never 0.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +18,10 @@ from vilbench.report.findings import Findings
 from vilbench.report.frame import short
 from vilbench.report.sheet import Sheet, Value
 
-_SAMPLE = "sample"
+UNKNOWN = "unknown"
+
+_SAMPLE, _EXTRACT = "sample", "extract"
+_GIB = 2**30
 _ROLES = ("m0", "m1", "m3", "m5", "weighted", "random", "oracle")
 _KS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -49,12 +55,28 @@ class Way:
         tokens: Of sampling and scoring; None where a part is not known, as for the others.
         seconds: The same, one stage after the other.
         usd: The same.
+        peak_bytes: The most that a process took in any of its stages.
     """
 
     row: Row
     tokens: float | None
     seconds: float | None
     usd: float | None
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage took, and what its table calls it."""
+
+    told: str
+    cost: Cost
+
+    @property
+    def accelerator(self) -> str:
+        """Memory of accelerators in words; a run that was timed without it has none."""
+        timed = self.cost.n_timed and self.cost.accelerator_bytes is None
+        return "none" if timed else memory(self.cost.accelerator_bytes)
 
 
 @dataclass(frozen=True)
@@ -64,9 +86,9 @@ class Spending:
     found: Findings
 
     @cached_property
-    def costs(self) -> tuple[Cost, ...]:
+    def stages(self) -> tuple[Stage, ...]:
         """What the stages cost, as the run has them."""
-        return self.found.results.costs
+        return tuple(Stage(_told(one), one) for one in self.found.results.costs)
 
     @cached_property
     def ways(self) -> tuple[Way, ...]:
@@ -76,7 +98,13 @@ class Spending:
         rows = [self.found.row("cot"), self.found.row("majority")]
         rows += [self._standing(scorer) for scorer in self.found.scorers]
         return tuple(
-            Way(row, *(self._spent(row, measure, row.k) for measure in _MEASURES.values()))
+            Way(
+                row,
+                tokens=self._spent(row, tokens, row.k),
+                seconds=self._spent(row, seconds, row.k),
+                usd=self._spent(row, usd, row.k),
+                peak_bytes=self._most_memory(row),
+            )
             for row in rows
             if row is not None
         )
@@ -90,31 +118,36 @@ class Spending:
             held = [one for one in series if one.label != "cot"]
             if not held or any(x <= 0 for one in series for x in one.x):
                 continue
-            values = [p.value for one in series for p in one.points]
-            told = "; ".join(
-                f"{name(s.label)} {numerals.percent(s.points[-1].value)} % for "
-                f"{short(s.x[-1])} {unit}"
-                for s in series
+            panels.append(_panel(unit, unit, f"{unit} per problem", series))
+        return (*panels, *self._memory_panel())
+
+    def _memory_panel(self) -> Iterator[Panel]:
+        """Accuracy over memory, which does not grow with the number of solutions."""
+        series = [
+            Series(
+                way.row.method,
+                self._roles[way.row.method],
+                (way.peak_bytes / _GIB,),
+                (Point(way.row.accuracy, way.row.ci_low, way.row.ci_high),),
+                band=False,
             )
-            svg = curves(
-                f"Accuracy over {unit} per problem",
-                f"Percent of problems answered right, at most solutions: {told}.",
-                series,
-                min(values),
-                max(values),
-                axis=f"{unit} per problem",
-                log=True,
-                marks=True,
-            )
-            panels.append(Panel(f"accuracy over {unit}", svg))
-        return tuple(panels)
+            for way in self.ways
+            if way.peak_bytes
+        ]
+        if len(series) > 1:
+            yield _panel("memory", "GiB", "GiB of memory at most", series)
+
+    @cached_property
+    def _roles(self) -> Mapping[str, str]:
+        """The colour of each way."""
+        others = iter(_ROLES * (1 + len(self.found.scorers)))
+        methods = [way.row.method for way in self.ways]
+        return {one: one if one in ("cot", "majority") else next(others) for one in methods}
 
     def _series(self, measure: Measure) -> list[Series]:
         made = []
-        roles = iter(_ROLES * (1 + len(self.found.scorers)))
         for way in self.ways:
             method = way.row.method
-            role = method if method in ("cot", "majority") else next(roles)
             ks = (1,) if method == "cot" else _ks(way.row.k)
             rows = {row.k: row for row in self.found.curve(method)}
             if method == "cot":
@@ -123,29 +156,52 @@ class Spending:
             held = [(x, row) for x, row in at if x is not None]
             xs = tuple(x for x, _ in held)
             points = tuple(Point(row.accuracy, row.ci_low, row.ci_high) for _, row in held)
-            made.append(Series(method, role, xs, points, band=False))
+            made.append(Series(method, self._roles[method], xs, points, band=False))
         return made
 
     def _spent(self, row: Row, measure: Measure, k: int) -> float | None:
         """What `k` solutions cost, and the scorer's look at them; one solution has no choice."""
         drawn = self._each(_SAMPLE, measure)
+        if drawn is not None and self._extracted:
+            named = self._total(_EXTRACT, measure)
+            drawn = None if named is None else drawn + named / self._by_stage[_SAMPLE].n_solutions
         if drawn is None or row.method == "cot":
             return drawn
         scorer = self.found.method(row.method).scorer
         scored = self._each(scorer, measure) if scorer else 0.0
         return None if scored is None else k * (drawn + scored)
 
+    @property
+    def _extracted(self) -> bool:
+        """Whether answers that a model named enter the accuracies."""
+        extraction = self.found.results.extraction
+        return extraction is not None and extraction.used
+
     def _each(self, stage: str, measure: Measure) -> float | None:
         """The cost of one solution of a stage, None where it is not known."""
+        total = self._total(stage, measure)
+        solutions = self._by_stage[stage].n_solutions if total is not None else 0
+        return None if total is None or not solutions else total / solutions
+
+    def _total(self, stage: str, measure: Measure) -> float | None:
+        """The cost of all that a stage did."""
         cost = self._by_stage.get(stage)
         value = None if cost is None else measure(cost)
-        if cost is None or value is None or not cost.n_solutions:
-            return None
-        return value * cost.n_problems / cost.n_solutions
+        return None if cost is None or value is None else value * cost.n_problems
+
+    def _most_memory(self, row: Row) -> int | None:
+        """The most that any stage of a way took, None where one of them is not known."""
+        stages = [_SAMPLE] + [_EXTRACT] * self._extracted
+        scorer = "" if row.method == "cot" else self.found.method(row.method).scorer
+        stages += [scorer] if scorer else []
+        costs = [self._by_stage.get(stage) for stage in stages]
+        sizes = [None if one is None else one.peak_bytes for one in costs]
+        known = [size for size in sizes if size is not None]
+        return max(known) if known and len(known) == len(sizes) else None
 
     @cached_property
     def _by_stage(self) -> Mapping[str, Cost]:
-        return {one.stage: one for one in self.costs}
+        return {one.stage: one for one in self.found.results.costs if one.kind != "probe"}
 
     def _standing(self, scorer: str) -> Row | None:
         mine = self.found.of_scorer(scorer)
@@ -163,9 +219,35 @@ class Spending:
                 row = way.row if way.row.method == "cot" else curve.get(k)
                 if row is not None:
                     spent = [self._spent(way.row, one, k) for one in _MEASURES.values()]
-                    rows.append((way.row.method, k, *spent, row.accuracy, row.ci_low, row.ci_high))
-        head = ("method", "k", "tokens", "seconds", "usd", "accuracy", "ci_low", "ci_high")
-        return Sheet(head, rows)
+                    ends = (row.accuracy, row.ci_low, row.ci_high)
+                    rows.append((way.row.method, k, *spent, way.peak_bytes, *ends))
+        spent_on = ("tokens", "seconds", "usd", "peak_bytes")
+        return Sheet(("method", "k", *spent_on, "accuracy", "ci_low", "ci_high"), rows)
+
+
+def _panel(title: str, unit: str, axis: str, series: Sequence[Series]) -> Panel:
+    values = [p.value for one in series for p in one.points]
+    told = "; ".join(
+        f"{name(s.label)} {numerals.percent(s.points[-1].value)} % for {short(s.x[-1])} {unit}"
+        for s in series
+    )
+    svg = curves(
+        f"Accuracy over {axis}",
+        f"Percent of problems answered right, at most solutions: {told}.",
+        series,
+        min(values),
+        max(values),
+        axis=axis,
+        log=True,
+        marks=True,
+    )
+    return Panel(f"accuracy over {title}", svg)
+
+
+def _told(cost: Cost) -> str:
+    if cost.kind == "extract":
+        return "extraction"
+    return f"probes of {cost.stage}" if cost.kind == "probe" else cost.stage
 
 
 def _ks(most: int) -> tuple[int, ...]:
@@ -175,13 +257,13 @@ def _ks(most: int) -> tuple[int, ...]:
 def memory(size: int | None) -> str:
     """Bytes in words."""
     if size is None:
-        return numerals.MISSING
-    gib = size / 2**30
+        return UNKNOWN
+    gib = size / _GIB
     return f"{gib:.1f} GiB" if gib >= 1 else f"{size / 2**20:.0f} MiB"
 
 
 def amount(value: float | None) -> str:
     """A cost of any size with three digits."""
     if value is None:
-        return numerals.MISSING
+        return UNKNOWN
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

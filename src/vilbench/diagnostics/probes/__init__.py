@@ -15,6 +15,7 @@ from vilbench.diagnostics.probes.cases import Case, Deck, Draw, draw_cases
 from vilbench.diagnostics.probes.findings import findings
 from vilbench.diagnostics.probes.kinds import PROBES, Probe
 from vilbench.diagnostics.probes.measures import MEASURES
+from vilbench.diagnostics.probes.paying import probe_costs
 from vilbench.diagnostics.probes.probing import Work, begun_probes, failed_calls, forecast, probe
 from vilbench.diagnostics.probes.records import ProbeFinding
 
@@ -33,4 +34,5 @@ __all__ = [
     "findings",
     "forecast",
     "probe",
+    "probe_costs",
 ]
