@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -75,6 +76,9 @@ class InProcess:
         return await self._bench.prepare()
 
     async def run(self, job: Job) -> Any:
+        job = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own; it travels
+        if job.method != "double":
+            return pickle.loads(pickle.dumps(await self._bench.run(job)))  # noqa: S301 - likewise
         (item,) = job.arguments
         crew = self._crew
         crew.tried[item] += 1
