@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
+import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,14 @@ def running(
             server.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
+
+
+def waited(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Waits until it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.005)
 
 
 def asked(*solutions: object, **more: object) -> dict[str, object]:

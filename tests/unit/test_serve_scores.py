@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
-from serve_data import AGGREGATIONS, IMAGE, Running, TextScorer, asked, running, value
+from serve_data import AGGREGATIONS, IMAGE, Running, TextScorer, asked, running, value, waited
 
 from vilbench.embedded import model_folder
 from vilbench.evaluate.pools import Scale, ScorerPlan
@@ -35,13 +34,6 @@ PROBLEM = made_problem(
 def server() -> Iterator[Running]:
     with running(TextScorer()) as found:
         yield found
-
-
-def wait(condition: object, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.005)
 
 
 def test_values_and_aggregates(server: Running) -> None:
@@ -96,10 +88,10 @@ def test_requests_that_wait_are_scored_together() -> None:
     scorer.open.clear()
     with running(scorer) as server, ThreadPoolExecutor(20) as pool:
         first = pool.submit(server.post, "/v1/score", asked("Step 1: nothing"))
-        wait(lambda: scorer.calls == [1])
+        waited(lambda: scorer.calls == [1])
         bodies = [asked(f"Step 1: number {k}") for k in range(12)]
         rest = [pool.submit(server.post, "/v1/score", body) for body in bodies]
-        wait(lambda: server.made.service.queue.waiting == 12)
+        waited(lambda: server.made.service.queue.waiting == 12)
         scorer.open.set()
         answers = [one.result().json() for one in rest]
         assert first.result().status_code == 200
@@ -121,7 +113,7 @@ def test_a_batch_keeps_to_its_budget_and_a_long_request_does_not_hold_up_short_o
             return reply
 
         slow = pool.submit(ask, "long", long)
-        wait(lambda: bool(scorer.calls))
+        waited(lambda: bool(scorer.calls))
         quick = pool.submit(ask, "short", asked("Step 1: short"))
         assert (slow.result().status_code, quick.result().status_code) == (200, 200)
     assert done == ["short", "long"]
@@ -134,9 +126,9 @@ def test_a_full_queue_gives_429_and_recovers() -> None:
     with running(scorer, limits=Limits(waiting=3)) as server, ThreadPoolExecutor(8) as pool:
         body = asked(TEXT)
         first = pool.submit(server.post, "/v1/score", body)
-        wait(lambda: len(scorer.calls) == 1)
+        waited(lambda: len(scorer.calls) == 1)
         waiting = [pool.submit(server.post, "/v1/score", body) for _ in range(3)]
-        wait(lambda: server.made.service.queue.waiting == 3)
+        waited(lambda: server.made.service.queue.waiting == 3)
         refused = server.post("/v1/score", body)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
@@ -152,13 +144,13 @@ def test_a_client_that_goes_leaves_the_queue() -> None:
     scorer.open.clear()
     with running(scorer) as server, ThreadPoolExecutor(2) as pool:
         first = pool.submit(server.post, "/v1/score", asked("Step 1: first"))
-        wait(lambda: len(scorer.calls) == 1)
+        waited(lambda: len(scorer.calls) == 1)
         with server.client() as client, pytest.raises(httpx2.TimeoutException):
             client.post("/v1/score", json=asked("Step 1: gone"), timeout=0.2)
-        wait(lambda: server.made.service.queue.waiting == 0)
+        waited(lambda: server.made.service.queue.waiting == 0)
         scorer.open.set()
         assert first.result().status_code == 200
-        wait(lambda: server.made.service.running == 0)
+        waited(lambda: server.made.service.running == 0)
     assert scorer.calls == [1]
 
 
@@ -171,7 +163,7 @@ def test_a_request_that_takes_too_long_ends() -> None:
         late = server.post("/v1/score", asked(TEXT, stream=True))
         assert json.loads(late.text)["error"]["code"] == "timeout"
         scorer.open.set()
-        wait(lambda: server.made.service.queue.load.running == 0)
+        waited(lambda: server.made.service.queue.load.running == 0)
         assert server.post("/v1/score", asked(TEXT)).status_code == 200
 
 
@@ -196,14 +188,14 @@ def test_the_server_stops_when_what_runs_is_done() -> None:
     scorer.open.clear()
     with running(scorer) as server, ThreadPoolExecutor(2) as pool:
         first = pool.submit(server.post, "/v1/score", asked(TEXT))
-        wait(lambda: len(scorer.calls) == 1)
+        waited(lambda: len(scorer.calls) == 1)
         server.server.handle_exit(15, None)
         refused = server.post("/v1/score", asked(TEXT))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
         assert server.get("/health").json() == {"status": "stopping"}
         scorer.open.set()
         assert first.result().status_code == 200
-        wait(lambda: server.server.should_exit)
+        waited(lambda: server.server.should_exit)
 
 
 def test_whole_solutions_have_one_value() -> None:

@@ -56,6 +56,7 @@ def serve(asked: Serving, place: Place, bounds: Bounds, say: Callable[[str], Non
         from vilbench.serve.app import application
         from vilbench.serve.fetching import Fetcher
         from vilbench.serve.limits import DEFAULT_LIMITS
+        from vilbench.serve.renewal import LastingScorer
         from vilbench.serve.running import run
         from vilbench.serve.service import Served
         from vilbench.serve.upstream import Upstream
@@ -73,7 +74,10 @@ def serve(asked: Serving, place: Place, bounds: Bounds, say: Callable[[str], Non
     with bound(place.host, place.port) as listener:
         say("loading the models ...")
         built = build_served(asked)
-        scorer = built.scorer
+        scorer, engines = built.scorer, built.engines
+        lasting = LastingScorer(built, lambda: build_served(asked)) if built.behind_server else None
+        if lasting is not None:
+            scorer, engines = lasting, (lasting,)
         served = Served(scorer, built.plan, asked.format, built.behind_server, built.width)
         upstream = None if asked.upstream is None else Upstream(engine_maker(asked.upstream))
         access = Access(served_names(place.host, place.names), place.token)
@@ -87,7 +91,7 @@ def serve(asked: Serving, place: Place, bounds: Bounds, say: Callable[[str], Non
         try:
             run(made, listener)
         finally:
-            for engine in built.engines:
+            for engine in engines:
                 close = getattr(engine, "aclose", None)
                 if close is not None:
                     asyncio.run(close())

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
@@ -39,15 +40,29 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     for code, told in {
         400: "The request cannot be used.",
         401: "A token is needed.",
-        404: "There is no such model.",
+        403: "Another site asks through a browser.",
+        404: "There is no such model, or nothing at this address.",
+        405: "This address takes no such method.",
+        408: "The request did not come in time.",
         413: "The request is too large.",
+        415: "The request is compressed.",
+        421: "The request names another server.",
         422: "Nothing of it can be scored.",
         429: "Too many requests; Retry-After tells when to come again.",
+        500: "The server failed.",
         502: "Another server failed.",
         503: "The server stops.",
         504: "It took too long.",
     }.items()
 }
+_PLAIN_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    code: {
+        "description": one["description"],
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
+    }
+    for code, one in _ERRORS.items()
+}
+"""The same, for a route whose own answers are no JSON."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,9 @@ def application(
             if upstream is not None:
                 await upstream.aclose()
 
+    access = access or Access()
+    # The door asks for the token; here it is only told of.
+    told = [] if access.token is None else [Security(HTTPBearer(auto_error=False))]
     app = FastAPI(
         title="vilbench",
         version=__version__,
@@ -104,6 +122,7 @@ def application(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=told,
         exception_handlers={
             Refusal: _refused,
             HTTPException: _http,
@@ -129,8 +148,10 @@ def application(
     app.get("/v1/models", responses=_ERRORS, tags=["server"])(models)
     app.get("/v1/models/{name:path}", responses=_ERRORS, tags=["server"])(model)
     app.get("/health", responses=_ERRORS, tags=["server"])(health)
-    app.get("/metrics", response_class=PlainTextResponse, tags=["server"])(metrics)
-    return Application(Door(Desk(app, state, meters), access or Access()), state)
+    app.get("/metrics", response_class=PlainTextResponse, responses=_PLAIN_ERRORS, tags=["server"])(
+        metrics
+    )
+    return Application(Door(Desk(app, state, meters), access), state)
 
 
 async def models(request: Request) -> ModelList:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag, field_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    Tag,
+    field_validator,
+)
 
 from vilbench.serve.protocol import Text, TokenUsage
 from vilbench.types import FinishReason, Record
@@ -73,17 +82,17 @@ class Selection(Record):
             question, unless it stands there already.
     """
 
-    n: int | None = Field(default=None, ge=1)
+    n: StrictInt | None = Field(default=None, ge=1)
     aggregation: str | None = None
-    return_all: bool = False
-    instruct: bool = True
+    return_all: StrictBool = False
+    instruct: StrictBool = True
 
 
 class StreamOptions(Record):
     """What a stream carries."""
 
-    include_usage: bool = False
-    include_obfuscation: bool = False
+    include_usage: StrictBool = False
+    include_obfuscation: StrictBool = False
 
 
 class ResponseFormat(Record):
@@ -103,14 +112,14 @@ class ChatRequest(Record):
 
     model: str
     messages: tuple[Message, ...] = Field(min_length=1)
-    n: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
-    top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    n: StrictInt | None = Field(default=None, ge=1)
+    max_tokens: StrictInt | None = Field(default=None, ge=1)
+    max_completion_tokens: StrictInt | None = Field(default=None, ge=1)
+    temperature: StrictFloat | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+    top_p: StrictFloat | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
     stop: Text | tuple[Text, ...] | None = None
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    stream: bool | None = None
+    seed: StrictInt | None = None
+    stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     logprobs: Literal[False] | None = None
@@ -124,7 +133,16 @@ class ChatRequest(Record):
     @field_validator("presence_penalty", "frequency_penalty", mode="before")
     @classmethod
     def _is_nothing(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("Input should be 0")
         return 0 if isinstance(value, float) and value == 0 else value
+
+    @field_validator("logprobs", "store", mode="before")
+    @classmethod
+    def _is_false(cls, value: object) -> object:
+        if value is not None and not isinstance(value, bool):
+            raise ValueError("Input should be False")
+        return value
 
     @field_validator("stop")
     @classmethod

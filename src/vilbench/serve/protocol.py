@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 from vilbench.types import Granularity, Record, Span, Usage
 
@@ -54,6 +62,9 @@ class ShownProblem(Record):
     images: tuple[str, ...] = ()
 
 
+_NULL: Final[dict[str, JsonValue]] = {"type": "null"}
+
+
 class ShownSolution(Record):
     """A solution: as steps, as text with the places of its steps, or as text to be split.
 
@@ -64,9 +75,32 @@ class ShownSolution(Record):
             the text is split by the served scorer's format.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "properties": {"steps": {"type": "array"}, "text": _NULL, "spans": _NULL},
+                    "required": ["steps"],
+                },
+                {
+                    "properties": {"text": {"type": "string"}, "steps": _NULL},
+                    "required": ["text"],
+                },
+            ]
+        }
+    )
+
     steps: tuple[Text, ...] | None = None
     text: Text | None = None
     spans: tuple[Span, ...] | None = None
+
+    @field_validator("spans", mode="before")
+    @classmethod
+    def _whole_numbers(cls, spans: object) -> object:
+        pairs = spans if isinstance(spans, list) else []
+        if not all(type(end) is int for pair in pairs for end in _ends(pair)):
+            raise ValueError("spans are pairs of whole numbers")
+        return spans
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> ShownSolution:
@@ -83,6 +117,10 @@ class ShownSolution(Record):
         return self
 
 
+def _ends(pair: object) -> Iterable[object]:
+    return pair if isinstance(pair, list | tuple) else (pair,)
+
+
 class ScoreRequest(Record):
     """Solutions of one problem to score.
 
@@ -97,7 +135,7 @@ class ScoreRequest(Record):
     problem: ShownProblem
     solutions: tuple[ShownSolution, ...] = Field(min_length=1)
     aggregations: tuple[str, ...] = Field(default=(), max_length=64)
-    stream: bool = False
+    stream: StrictBool = False
 
 
 class SolutionScores(Record):

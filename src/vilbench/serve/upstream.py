@@ -1,4 +1,4 @@
-"""The engine that draws candidates for the proxy; one that gave up for good is made anew."""
+"""The engine that draws candidates for the proxy."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Any
 
 from vilbench.errors import EngineError
 from vilbench.serve.faults import Refusal
+from vilbench.serve.renewal import Renewed
 from vilbench.types import Completion, Prompt, Sampling
 
 
 class Upstream:
     """An engine that outlives its faults.
-
-    An engine of a run stops at a fault that every further request would meet, such as a wrong
-    key or a server that was never there. A proxy goes on: the next request gets a new engine.
 
     Args:
         make: Makes the engine, a `Generator` with `aclose`.
@@ -22,16 +20,18 @@ class Upstream:
     Attributes:
         name: The model's name.
         fingerprint: Of the engine.
-        under_way: Requests that wait for it.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._engine = make()
-        self.under_way = 0
-        self._worn: list[Any] = []
-        self.name: str = self._engine.name
-        self.fingerprint: str = self._engine.fingerprint
+        first = make()
+        self._renewed: Renewed[Any] = Renewed(first, make, lambda engine: (engine,))
+        self.name: str = first.name
+        self.fingerprint: str = first.fingerprint
+
+    @property
+    def under_way(self) -> int:
+        """Requests that wait for it."""
+        return self._renewed.under_way
 
     async def draw(self, prompt: Prompt, n: int, sampling: Sampling, seed: int) -> list[Completion]:
         """`n` completions, or fewer.
@@ -39,33 +39,18 @@ class Upstream:
         Raises:
             Refusal: There is not one.
         """
-        engine = self._engine
-        self.under_way += 1
-        try:
-            found: list[Completion] = await engine.generate(prompt, n, sampling, seed)
-        except EngineError as error:
-            if getattr(engine, "ended", "") and engine is self._engine:
-                self._worn.append(engine)
-                self._engine = self._make()
-            raise _refusal(error) from error
-        finally:
-            self.under_way -= 1
-            if not self.under_way:
-                await self._close_worn()
+        async with self._renewed.using() as engine:
+            try:
+                found: list[Completion] = await engine.generate(prompt, n, sampling, seed)
+            except EngineError as error:
+                raise _refusal(error) from error
         if not found:
             raise Refusal(502, "upstream_failed", "the upstream engine gave no answer")
         return found
 
     async def aclose(self) -> None:
         """Closes the engine."""
-        self._worn.append(self._engine)
-        await self._close_worn()
-
-    async def _close_worn(self) -> None:
-        while self._worn:
-            close = getattr(self._worn.pop(), "aclose", None)
-            if close is not None:
-                await close()
+        await self._renewed.aclose()
 
 
 def _refusal(error: EngineError) -> Refusal:
