@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from serve_data import waited
+from serve_images import ImageServer
+from serve_process import ServeProcess
+from serve_upstream import ChatProcess
 from typer.testing import CliRunner
 
 from vilbench.cli.app import app
@@ -62,22 +66,67 @@ def test_an_upstream_by_its_address() -> None:
         serving("no-such.yaml")
 
 
-def test_a_process_serves_and_ends_at_a_signal() -> None:
-    start = [sys.executable, "-c", "from vilbench.cli import main; main()"]
-    command = [*start, "serve", "embedded:vilprm", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, "")
-        url = next(line.split()[1] for line in lines if line.startswith("serving "))
-        body = {"problem": {"question": "2 + 3?"}, "solutions": [{"text": "Step 1: It is 5."}]}
-        reply = httpx2.post(f"{url}/score", json=body, timeout=60)
-        assert reply.status_code == 200
-        (value,) = reply.json()["results"][0]["values"]
-        assert isinstance(value, float)
-        process.send_signal(signal.SIGTERM)
-        _, complaints = process.communicate(timeout=60)
-        assert "Traceback" not in complaints
-    finally:
-        process.kill()
-        process.wait(10)
+SCORED = {"problem": {"question": "2 + 3?"}, "solutions": [{"text": "Step 1: It is 5."}]}
+
+
+def ask(url: str, question: str) -> httpx2.Response:
+    user = {"role": "user", "content": question}
+    body = {"model": "best-of-n", "messages": [user], "vilbench": {"n": 2}}
+    return httpx2.post(f"{url}/chat/completions", json=body, timeout=60)
+
+
+def stopping(url: str) -> bool:
+    return bool(httpx2.get(f"{url.removesuffix('/v1')}/health").json() == {"status": "stopping"})
+
+
+def test_a_second_signal_gives_up_what_is_under_way() -> None:
+    with ChatProcess() as upstream, ThreadPoolExecutor(2) as pool:
+        arguments = ("--upstream", upstream.url, "--upstream-model", "solver")
+        with ServeProcess("embedded:vilprm", *arguments) as process:
+            lost = [pool.submit(ask, process.url, f"wait {k}") for k in range(2)]
+            upstream.has_been_asked(2)
+            process.signal(signal.SIGINT)
+            waited(lambda: stopping(process.url))
+            assert not any(one.done() for one in lost)
+            begun = time.monotonic()
+            process.signal(signal.SIGINT)
+            status, complaints = process.ended()
+            assert time.monotonic() - begun < 5
+            for one in lost:
+                reply = one.result()
+                assert (reply.status_code, reply.json()["error"]["code"]) == (503, "stopping")
+        assert (status, complaints) == (0, "")
+
+
+def test_a_process_goes_on_without_its_upstream_and_ends_when_all_is_answered() -> None:
+    with ChatProcess() as upstream, ImageServer() as images, ThreadPoolExecutor(4) as pool:
+        listed = f"127.0.0.1:{images.port}"
+        engine = ("--upstream", upstream.url, "--upstream-model", "solver")
+        arguments = (*engine, "--allow-image-host", listed)
+        with ServeProcess("embedded:vilprm", *arguments) as process:
+            lost = [pool.submit(ask, process.url, f"wait {k}") for k in range(4)]
+            upstream.has_been_asked(4)
+            upstream.kill()
+            for one in lost:
+                error = one.result().json()["error"]
+                assert (one.result().status_code, error["code"]) == (502, "upstream_failed")
+            shown = {"question": "How many?", "images": [f"http://{listed}/sound"]}
+            reply = httpx2.post(f"{process.url}/score", json={**SCORED, "problem": shown})
+            assert reply.status_code == 200
+            (value,) = reply.json()["results"][0]["values"]
+            assert isinstance(value, float)
+
+            with ChatProcess(upstream.port) as again:
+                assert ask(process.url, "How many?").status_code == 200
+                again.has_been_asked()
+                under_way = [pool.submit(ask, process.url, f"wait {k}") for k in range(3)]
+                again.has_been_asked(3)
+                process.signal(signal.SIGTERM)
+                # From now on nothing new is taken, and whoever looks is told so.
+                waited(lambda: stopping(process.url))
+                refused = httpx2.post(f"{process.url}/score", json=SCORED)
+                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
+                assert not any(one.done() for one in under_way)
+                again.go()
+                assert [one.result().status_code for one in under_way] == [200] * 3
+            assert process.ended() == (0, "")

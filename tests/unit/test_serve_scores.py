@@ -198,6 +198,24 @@ def test_the_server_stops_when_what_runs_is_done() -> None:
         waited(lambda: server.server.should_exit)
 
 
+def test_what_outlasts_the_grace_is_given_up() -> None:
+    scorer = TextScorer()
+    scorer.open.clear()
+    with (
+        running(scorer, limits=Limits(grace_seconds=0.2)) as server,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        whole = pool.submit(server.post, "/v1/score", asked(TEXT))
+        streamed = pool.submit(server.post, "/v1/score", asked(TEXT, stream=True))
+        waited(lambda: server.made.service.running == 2)
+        server.server.handle_exit(15, None)
+        reply = whole.result()
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "stopping")
+        assert json.loads(streamed.result().text)["error"]["code"] == "stopping"
+        waited(lambda: server.server.should_exit)
+        scorer.open.set()
+
+
 def test_whole_solutions_have_one_value() -> None:
     with running(TextScorer("solution")) as server:
         (result,) = server.post("/v1/score", asked(TEXT)).json()["results"]

@@ -82,6 +82,11 @@ def busy(message: str, seconds: int) -> Refusal:
     return Refusal(429, "busy", message, headers={"retry-after": str(seconds)})
 
 
+def stopping() -> Refusal:
+    """The server ends."""
+    return Refusal(503, "stopping", "the server stops", headers={"connection": "close"})
+
+
 def wrong(message: str, param: str | None = None, code: str = "invalid_value") -> Refusal:
     """A request that cannot be used."""
     return Refusal(400, code, message, param=param)

@@ -10,7 +10,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vilbench.serve.faults import Refusal
+from vilbench.serve.faults import Refusal, stopping
 from vilbench.serve.limits import Limits
 from vilbench.serve.memory import Holding, Memory
 from vilbench.serve.meters import Meters
@@ -85,7 +85,7 @@ class Desk:
         self._service.running += 1
         try:
             if self._service.stopping and scope["path"] not in _ALWAYS:
-                raise Refusal(503, "stopping", "the server stops", headers={"connection": "close"})
+                raise stopping()
             body = await self._body(scope, receive, held)
             if body is None:
                 return

@@ -47,12 +47,15 @@ class Server(uvicorn.Server):
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal lets what is running end; the second stops at once."""
-        if self._made.service.stopping or self._loop is None:
+        """The first signal lets what is running end; the second gives it up."""
+        service = self._made.service
+        if self._loop is None:
             super().handle_exit(sig, frame)
-            return
-        self._made.service.stopping = True
-        self._loop.call_soon_threadsafe(self._drain)
+        elif service.stopping:
+            self._loop.call_soon_threadsafe(service.halted.set)
+        else:
+            service.stopping = True
+            self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
         self._draining = asyncio.create_task(self._stop())

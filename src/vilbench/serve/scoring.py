@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from vilbench.errors import VilbenchError
-from vilbench.serve.faults import Refusal, public, unscorable
+from vilbench.serve.faults import Refusal, public, stopping, unscorable
 from vilbench.serve.memory import Holding, holding
 from vilbench.serve.protocol import ScoreAnswer, ScoreRequest, SolutionScores, TokenUsage
 from vilbench.serve.reading import problem_of, solutions_of
@@ -137,7 +137,7 @@ def _stream(
             places.setdefault(scoring, []).append(place)
         try:
             async with asyncio.timeout(state.limits.seconds):
-                async for scoring in _as_they_come(list(places)):
+                async for scoring in _as_they_come(list(places), state.halted):
                     outcome = _outcome(scoring)
                     for place in places[scoring]:
                         one = shown(state.served, place, solutions[place], outcome, names)
@@ -153,12 +153,21 @@ def _stream(
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-async def _as_they_come(scorings: Sequence[Scoring]) -> AsyncIterator[Scoring]:
-    left = set(scorings)
-    while left:
-        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-        for scoring in (one for one in scorings if one in done):
-            yield scoring
+async def _as_they_come(
+    scorings: Sequence[Scoring], halted: asyncio.Event
+) -> AsyncIterator[Scoring]:
+    left: set[asyncio.Future[Any]] = set(scorings)
+    end = asyncio.create_task(halted.wait())
+    try:
+        while left:
+            done, _ = await asyncio.wait({*left, end}, return_when=asyncio.FIRST_COMPLETED)
+            if end in done:
+                raise stopping()
+            left -= done
+            for scoring in (one for one in scorings if one in done):
+                yield scoring
+    finally:
+        end.cancel()
 
 
 def _outcome(scoring: Scoring) -> StepScores | VilbenchError:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from vilbench.evaluate.pools import LEARNED, ScorerPlan
 from vilbench.selection import aggregation
-from vilbench.serve.faults import Refusal, wrong
+from vilbench.serve.faults import Refusal, stopping, wrong
 from vilbench.serve.limits import Limits
 from vilbench.serve.reading import Pictures
 from vilbench.serve.upstream import Upstream
@@ -95,6 +95,7 @@ class Service:
         pictures: Reads images.
         upstream: Who draws candidates for the proxy; None for a server without one.
         stopping: Whether new requests are refused.
+        halted: Set when requests under way are given up.
         running: Requests under way.
     """
 
@@ -104,16 +105,17 @@ class Service:
     pictures: Pictures
     upstream: Upstream | None = None
     stopping: bool = False
+    halted: asyncio.Event = field(default_factory=asyncio.Event)
     running: int = 0
 
-    async def drained(self) -> bool:
-        """Waits until nothing is under way; False where that takes longer than the grace."""
+    async def drained(self) -> None:
+        """Waits until nothing is under way; what takes longer than the grace is given up."""
         self.stopping = True
         for _ in range(int(self.limits.grace_seconds * 20)):
-            if not self.running:
-                return True
+            if not self.running or self.halted.is_set():
+                return
             await asyncio.sleep(0.05)
-        return not self.running
+        self.halted.set()
 
 
 def service(request: Request) -> Service:
@@ -126,22 +128,27 @@ async def attended(request: Request, work: Coroutine[Any, Any, Result], seconds:
     """The result of some work for a client that waits for it.
 
     Raises:
-        Refusal: The client is gone, or it took too long; the work is cancelled then.
+        Refusal: The client is gone, it took too long, or the server ends; the work is
+            cancelled then.
     """
     task = asyncio.create_task(work)
     gone = asyncio.create_task(_gone(request))
-    both: set[asyncio.Task[Any]] = {task, gone}
+    halted = asyncio.create_task(service(request).halted.wait())
+    all_of_it: set[asyncio.Task[Any]] = {task, gone, halted}
+    first = asyncio.FIRST_COMPLETED
     try:
-        done, _ = await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(all_of_it, timeout=seconds, return_when=first)
         if task in done:
             return task.result()
         if gone in done:
             raise Refusal(499, "client_gone", "the client is gone")
+        if halted in done:
+            raise stopping()
         raise Refusal(504, "timeout", f"not done within {seconds:g} seconds")
     finally:
-        for one in both:
+        for one in all_of_it:
             one.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
+        await asyncio.gather(*all_of_it, return_exceptions=True)
 
 
 async def _gone(request: Request) -> None:
