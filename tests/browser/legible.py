@@ -35,6 +35,14 @@ STRUCTURE = """() => {
   for (const cell of document.querySelectorAll("th")) {
     if (!cell.scope) found.push(`a head without a scope: ${cell.outerHTML}`);
   }
+  for (const table of document.querySelectorAll("table")) {
+    if (!table.caption?.textContent.trim()) found.push(`no caption: ${table.className}`);
+  }
+  for (const figure of document.querySelectorAll("svg[role=img]")) {
+    const told = document.getElementById(figure.getAttribute("aria-labelledby"))
+      || figure.querySelector(":scope > title");
+    if (!told?.textContent.trim()) found.push("a figure that tells nothing");
+  }
   for (const name of ["aria-labelledby", "aria-describedby"]) {
     for (const some of document.querySelectorAll(`[${name}]`)) {
       if (!document.getElementById(some.getAttribute(name))) found.push(`${name} leads nowhere`);

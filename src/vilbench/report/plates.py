@@ -55,7 +55,7 @@ def plates(figures: Figures, diagnostics: Diagnostics | None = None) -> dict[str
     found = figures.found
     reliability = ReliabilityCurves(() if diagnostics is None else diagnostics.reliability)
     heat, power, spending = Heat(found), Power(found), Spending(found)
-    steps = () if figures.steps is None else (Panel("steps", figures.steps),)
+    steps = () if figures.steps is None else (Panel("right against wrong steps", figures.steps),)
     made = (
         Plate("power", power.panels, power.sheet),
         Plate("curves", figures.curves, _curves(figures)),
