@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,openai,datasets,train,serve,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local,openai,datasets,train,serve,ray,dev]'
 	@touch $@
 
 demo: $(READY)  ## Set up, then run the main job on the embedded world.

@@ -38,6 +38,8 @@ from vilbench.store.run import Run
 from vilbench.testing import make_problem
 from vilbench.types import Sampling
 
+pytestmark = pytest.mark.ray
+
 PROBLEMS = 24
 N = 2
 HERE = Path(__file__).parent
