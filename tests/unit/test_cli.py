@@ -399,7 +399,7 @@ def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> No
 
 def test_formats_of_export(vilbench: Vilbench, tmp_path: Path) -> None:
     said = vilbench("export", tmp_path, "--to", tmp_path / "out", "--format", "csv", code=2)
-    assert "there are jsonl, rows, parquet, vilreward, trl, hub, trees" in said.err
+    assert "there are hub, jsonl, inspect, model-index, rows, parquet, vilreward, trl, tre" in said.err
 
 
 def test_export_of_several_samplings(vilbench: Vilbench, tmp_path: Path) -> None:
@@ -422,7 +422,8 @@ def test_export_of_several_samplings(vilbench: Vilbench, tmp_path: Path) -> None
                 run.put_scores(f"judge {key}", [scores])
 
     def exported(*options: object) -> tuple[str, str, list[float]]:
-        said = vilbench("export", tmp_path / "run", "--to", out, *options).out.splitlines()[0]
+        asked = ("export", tmp_path / "run", "--format", "jsonl", "--to", out, *options)
+        said = vilbench(*asked).out.splitlines()[0]
         (solution,) = (out / "solutions.jsonl").read_text().splitlines()
         (scores,) = (out / "scores.jsonl").read_text().splitlines()
         return said, json.loads(solution)["text"], json.loads(scores)["values"]
@@ -431,7 +432,8 @@ def test_export_of_several_samplings(vilbench: Vilbench, tmp_path: Path) -> None
     assert exported() == (last, "The sum is 1.", [1.0])
     assert exported("--pool", 2) == (last, "The sum is 1.", [1.0])
     assert exported("--pool", 1)[1:] == ("The sum is 2.", [2.0])
-    said = vilbench("export", tmp_path / "run", "--to", out, "--pool", 3, code=2)
+    asked = ("export", tmp_path / "run", "--format", "jsonl", "--to", out, "--pool", 3)
+    said = vilbench(*asked, code=2)
     assert "'--pool': there is no sampling 3 in the run (1: policy, key new; 2: " in said.err
 
 

@@ -233,10 +233,10 @@ def test_the_command_and_a_second_run(vilbench: Vilbench, folder: Path, tmp_path
 
 
 REFUSED: list[tuple[tuple[object, ...], str]] = [
-    (("--format", "jsonl", "--most", 3), "'--most': does nothing with the format jsonl"),
-    (("--format", "trees", "--solved", "drop"), "'--solved': does nothing with the format trees"),
-    (("--format", "rows", "--pool", 1), "'--pool': is for the format jsonl"),
-    (("--format", "rows", "--title", "x"), "'--title': is for the format hub"),
+    (("--format", "jsonl", "--most", 3), "'--most': is for the format hub or rows or "),
+    (("--format", "trees", "--solved", "drop"), "'--solved': is for the format hub or rows or "),
+    (("--format", "rows", "--pool", 1), "'--pool': is for the format jsonl, not for rows"),
+    (("--format", "rows", "--title", "x"), "'--title': is for the format hub or model-index"),
     (("--format", "rows", "--solved", "often"), "'--solved': "),
     (("--format", "rows", "--values", "best"), "'--values': "),
     (("--format", "rows", "--most", 0), "'--most': "),

@@ -1,53 +1,79 @@
-"""`vilbench export`: a run as files that other tools read, and its trees as training data."""
+"""`vilbench export`: what a folder holds, as others read it: published, or in one format."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Final
 
 import typer
 
+from vilbench.cli.rows import PLACES
 from vilbench.cli.screen import say, told
 
-if TYPE_CHECKING:
-    from vilbench.collect.data import DataConfig, Summary
+_HUB, _RUN, _INSPECT, _INDEX, _TREES = "hub", "jsonl", "inspect", "model-index", "trees"
+_OF_ROWS = ("rows", "parquet", "vilreward", "trl")
+_FORMATS: Final = (_HUB, _RUN, _INSPECT, _INDEX, *_OF_ROWS, _TREES)
 
-_RUN, _TREES = "jsonl", "trees"
-_PLACES: Mapping[str, tuple[str, str]] = {
-    "--values": ("", "values"),
-    "--chains": ("rows", "chains"),
-    "--most": ("rows", "most"),
-    "--labels": ("rows", "labels"),
-    "--spread": ("rows", "spread"),
-    "--right": ("rows", "right"),
-    "--broken": ("filters", "broken"),
-    "--solved": ("filters", "solved"),
-    "--min-visits": ("filters", "min_visits"),
-    "--min-rollouts": ("filters", "min_rollouts"),
-    "--agree-at": ("filters", "consensus"),
-    "--unmatched": ("filters", "unmatched"),
-    "--near-duplicates": ("filters", "near_duplicates"),
-    "--balance": ("filters", "balance"),
-    "--high": ("filters", "high"),
-    "--seed": ("filters", "seed"),
+_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "--to-hub": (_HUB,),
+    "--revision": (_HUB,),
+    "--public": (_HUB,),
+    "--dry-run": (_HUB,),
+    "--as": (_HUB,),
+    "--results": (_HUB,),
+    "--license": (_HUB,),
+    "--title": (_HUB, _INDEX),
+    "--benchmark": (_HUB, _INDEX),
+    "--of": (_INDEX,),
+    "--pool": (_RUN,),
+    "--consensus": (_HUB, *_OF_ROWS),
+    **dict.fromkeys(PLACES, (_HUB, *_OF_ROWS)),
 }
-"""Section and key of each option in the configuration of the data."""
+"""Formats that an option is for."""
 
 
 @told()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Run folder.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder to write to.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A run, a reward model or its training, or a problem set.")
+    ],
+    to: Annotated[Path | None, typer.Option("--to", help="Folder to write to.")] = None,
+    to_hub: Annotated[
+        str | None, typer.Option("--to-hub", help="Repository to upload to: OWNER/NAME.")
+    ] = None,
     format: Annotated[  # noqa: A002 - the option's word
         str,
         typer.Option(
             "--format",
-            help="jsonl: problems, solutions, scores. Of trees: rows, parquet, vilreward, trl, "
-            "hub, or trees as they are.",
+            help="hub: a folder to publish, with its card, of whatever it is. Of a run: jsonl, "
+            "inspect (a log of Inspect AI), model-index (figures for a model card). Of trees: "
+            "rows, parquet, vilreward, trl, or trees as they are.",
         ),
-    ] = _RUN,
+    ] = _HUB,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="hub: show files and card, write nothing.")
+    ] = False,
+    private: Annotated[
+        bool, typer.Option("--private/--public", help="hub: of a repository that is new.")
+    ] = True,
+    revision: Annotated[str | None, typer.Option("--revision", help="hub: branch.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--as", help="hub: results or data, where a run has solutions and trees."),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--results", help="hub: run whose figures stand in the model's card."),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option("--benchmark", help="What the problems are on the hub: OWNER/NAME:TASK."),
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--of", help="model-index: a scorer, or policy; the main scorer.")
+    ] = None,
     pool: Annotated[
         int | None, typer.Option("--pool", min=1, help="jsonl: which sampling, from 1; the last.")
     ] = None,
@@ -107,24 +133,19 @@ def export(
         float | None, typer.Option("--high", help="Labels from here on are high; 0.5.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the balance.")] = None,
-    title: Annotated[str | None, typer.Option("--title", help="hub: heading of the card.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Heading of the card.")] = None,
     license: Annotated[  # noqa: A002 - the option's word
         str | None, typer.Option("--license", help="hub: such as apache-2.0.")
     ] = None,
 ) -> None:
-    """Write a run as files that other tools read."""
-    from contextlib import ExitStack
-
-    from vilbench.cli import job
-    from vilbench.collect.export import FORMATS, Labelling, export_trees
-    from vilbench.collect.export import export as export_rows
+    """Publish what a folder holds, or write it as files that other tools read."""
     from vilbench.errors import InputError
-    from vilbench.store.run import Run
 
-    known = (_RUN, *FORMATS, _TREES)
-    if format not in known:
-        raise InputError(f"'{format}' is no format; there are {', '.join(known)}", field="--format")
-    given: dict[str, object] = {
+    if format not in _FORMATS:
+        raise InputError(
+            f"'{format}' is no format; there are {', '.join(_FORMATS)}", field="--format"
+        )
+    trees: dict[str, object] = {
         "--values": values,
         "--chains": chains,
         "--most": most,
@@ -142,75 +163,89 @@ def export(
         "--high": high,
         "--seed": seed,
     }
-    given = {name: value for name, value in given.items() if value is not None}
-    others = {"--consensus": consensus, "--title": title, "--license": license}
-    _refuse_what_does_nothing(format, pool, [*given, *(k for k, v in others.items() if v)])
+    trees = {name: value for name, value in trees.items() if value is not None}
+    others = {
+        "--to-hub": to_hub,
+        "--revision": revision,
+        "--public": not private,
+        "--dry-run": dry_run,
+        "--as": kind,
+        "--results": results,
+        "--license": license,
+        "--title": title,
+        "--benchmark": benchmark,
+        "--of": of,
+        "--pool": pool,
+        "--consensus": consensus,
+    }
+    _refuse_what_does_nothing(format, [*trees, *(name for name in others if others[name])])
     if consensus is not None:
-        given.setdefault("--agree-at", 0.5)
+        trees.setdefault("--agree-at", 0.5)
+    if format == _HUB:
+        from vilbench.cli import publishing
+        from vilbench.publish.hub import Target
+
+        if revision is not None and to_hub is None:
+            raise InputError("is a branch of --to-hub", field="--revision")
+        target = None if to_hub is None else Target(to_hub, private, revision)
+        asked = publishing.Asked(
+            *(to, target, dry_run, kind, trees, consensus, results or ()),
+            *(benchmark, title, license),
+        )
+        publishing.publish(folder, asked)
+        return
+    if to is None:
+        raise InputError(f"the format {format} needs a folder to write to", field="--to")
+    if format == _INSPECT:
+        from vilbench.cli import publishing
+
+        publishing.inspect(folder, to)
+    elif format == _INDEX:
+        from vilbench.cli import publishing
+
+        publishing.index(folder, to, of, title, benchmark)
+    else:
+        _written(folder, to, format, pool, trees, consensus)
+
+
+def _written(
+    folder: Path,
+    to: Path,
+    form: str,
+    pool: int | None,
+    trees: Mapping[str, object],
+    consensus: Path | None,
+) -> None:
+    """Writes a run as JSON lines, or its trees in one of their formats."""
+    from contextlib import ExitStack
+
+    from vilbench.cli import job, rows
+    from vilbench.collect.export import Labelling, export_trees
+    from vilbench.collect.export import export as export_rows
+    from vilbench.store.run import Run
+
     with ExitStack() as stack:
         stored = stack.enter_context(Run.read(folder))
-        if format == _RUN:
+        if form == _RUN:
             job.export(stored, to, pool)
             say(f"problems.jsonl, solutions.jsonl, scores.jsonl, images/: {to}")
             return
-        if format == _TREES:
+        if form == _TREES:
             say(f"{export_trees(stored, to)} trees: {to}")
             return
         second = None if consensus is None else stack.enter_context(Run.read(consensus))
-        labelling = Labelling(title, license, job.command_line(sys.argv[1:]))
-        summary = export_rows(
-            stored, to, format, _configured(given), second=second, labelling=labelling
-        )
-    for line in _told(summary):
+        labelling = Labelling(command=job.command_line(sys.argv[1:]))
+        config = rows.configured(trees)
+        summary = export_rows(stored, to, form, config, second=second, labelling=labelling)
+    for line in rows.told(summary):
         say(line)
-    say(f"{format}: {to}")
+    say(f"{form}: {to}")
 
 
-def _refuse_what_does_nothing(form: str, pool: int | None, given: list[str]) -> None:
+def _refuse_what_does_nothing(form: str, given: Collection[str]) -> None:
     from vilbench.errors import InputError
 
-    if form != _RUN and pool is not None:
-        raise InputError(f"is for the format {_RUN}", field="--pool")
-    if form in (_RUN, _TREES) and given:
-        raise InputError(f"does nothing with the format {form}", field=given[0])
-    card_alone = {"--title", "--license"} & {*given}
-    if form != "hub" and card_alone:
-        raise InputError("is for the format hub", field=min(card_alone))
-
-
-def _configured(given: Mapping[str, object]) -> DataConfig:
-    """The configuration that options ask for.
-
-    Raises:
-        InputError: A value is wrong; the message names the option.
-    """
-    from pydantic import ValidationError
-
-    from vilbench.collect.data import DataConfig
-    from vilbench.errors import InputError
-
-    sections: dict[str, dict[str, object]] = {"": {}, "rows": {}, "filters": {}}
-    for name, value in given.items():
-        section, key = _PLACES[name]
-        sections[section][key] = value
-    data = {**sections[""], "rows": sections["rows"], "filters": sections["filters"]}
-    try:
-        return DataConfig.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        options = {".".join(filter(None, at)): name for name, at in _PLACES.items()}
-        raise InputError(first["msg"], field=options.get(place, place)) from error
-
-
-def _told(summary: Summary) -> Iterator[str]:
-    yield f"trees: {summary.trees}, {summary.nodes} steps, {summary.labels} with a value"
-    for one in summary.filters:
-        whole = f" and {one.trees} problems" if one.trees else ""
-        yield f"left out, {one.name}: {one.labels} values{whole}"
-    for reason, count in summary.set_aside.items():
-        yield f"not written, {reason}: {count}"
-    yield (
-        f"rows: {summary.rows} of {summary.problems} problems, {summary.steps} steps, "
-        f"{summary.row_labels} with a value"
-    )
+    for name in given:
+        if form not in _OPTIONS[name]:
+            forms = " or ".join(_OPTIONS[name])
+            raise InputError(f"is for the format {forms}, not for {form}", field=name)

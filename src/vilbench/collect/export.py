@@ -114,6 +114,7 @@ def export(
     *,
     second: Run | None = None,
     labelling: Labelling | None = None,
+    amend: Callable[[DataRow], DataRow] | None = None,
 ) -> Summary:
     """Writes a run's trees below `folder` as rows, beside `collection.json`.
 
@@ -124,6 +125,7 @@ def export(
         config: How trees become data.
         second: A second collection over the same problems, for the consensus.
         labelling: For the card.
+        amend: Changes texts of a row before it is written.
 
     Raises:
         RunError: `folder` is the run's own, a run holds no trees, or no row is left.
@@ -140,7 +142,7 @@ def export(
     others = None if second is None else StoredTrees(second)
     collection = Collection(run.problems(), stored, config, others)
     rows = collection.rows()
-    found.write(rows, folder, collection.tally)
+    found.write(rows if amend is None else map(amend, rows), folder, collection.tally)
     summary = collection.tally.summary()
     if not summary.rows:
         raise RunError(f"{run.folder}: the filters leave no row")

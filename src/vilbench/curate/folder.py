@@ -55,6 +55,11 @@ def is_curated(folder: Path) -> bool:
     return (folder / CARD).is_file() and prepared.is_prepared(folder)
 
 
+def has_card(folder: Path) -> bool:
+    """Whether problems were curated, also where the set has been published since."""
+    return (folder / CARD).is_file()
+
+
 def card_of(folder: Path) -> Curated:
     """How a set was curated.
 

@@ -25,7 +25,7 @@ def note(run: Run, places: Iterable[Path]) -> None:
         InputError: A card is damaged.
     """
     for place in places:
-        if folder.is_curated(place):
+        if folder.has_card(place):
             data = folder.card_of(place).model_dump(mode="json")
             if data not in [event.data for event in run.events() if event.kind == CURATED]:
                 run.event(CURATED, data)

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from torch import Tensor
 
 from vilbench.backbone.checkpoint import Checkpoint, Dtype, no_bars
+from vilbench.backbone.checkpoint import fingerprint as fingerprint_of_files
 from vilbench.backbone.checkpoint import load as load_checkpoint
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import CheckpointError
@@ -33,6 +34,8 @@ NAME = "prm.json"
 """The file of a folder that makes it a reward model's."""
 
 _WEIGHT, _BIAS = "score.weight", "score.bias"
+_STORED_HEAD = "head of the folder"
+_PRECISIONS = ("float32", "bfloat16", "float16")
 _PREFIX = "backbone."
 _STOCK_PROCESSORS = {
     "qwen2_vl": "Qwen2VLProcessor",
@@ -191,7 +194,8 @@ def untrained(
         checkpoint.model, bias=config.bias, seed=seed, activation=config.activation
     ).eval()
     head = f"untrained-{seed}-{HEAD_SPREAD}"
-    return LoadedPrm(model, checkpoint.processor, config, _fingerprint(checkpoint, config, head))
+    fingerprint = _fingerprint(checkpoint.fingerprint, config, head)
+    return LoadedPrm(model, checkpoint.processor, config, fingerprint)
 
 
 def load(folder: Path, device: str = "auto", dtype: Dtype = "auto") -> LoadedPrm:
@@ -220,7 +224,7 @@ def load(folder: Path, device: str = "auto", dtype: Dtype = "auto") -> LoadedPrm
         model.score.weight.copy_(checkpoint.extra[_WEIGHT])
         if config.bias:
             model.score.bias.copy_(checkpoint.extra[_BIAS])
-    fingerprint = _fingerprint(checkpoint, config, "head of the folder")
+    fingerprint = _fingerprint(checkpoint.fingerprint, config, _STORED_HEAD)
     return LoadedPrm(model.eval(), checkpoint.processor, config, fingerprint)
 
 
@@ -376,6 +380,16 @@ def _vocabulary(processor: Any) -> str:
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-def _fingerprint(checkpoint: Checkpoint, config: PrmConfig, head: str) -> str:
-    parts = (checkpoint.fingerprint, config.model_dump_json(), head)
+def fingerprints(folder: Path) -> tuple[str, ...]:
+    """Fingerprints that `load` can give the model of a folder, one for each precision.
+
+    Raises:
+        CheckpointError: As `load` does for what can be told without loading.
+    """
+    config, files = read_config(folder), fingerprint_of_files(folder)
+    return tuple(_fingerprint(f"{files}-{one}", config, _STORED_HEAD) for one in _PRECISIONS)
+
+
+def _fingerprint(checkpoint: str, config: PrmConfig, head: str) -> str:
+    parts = (checkpoint, config.model_dump_json(), head)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,88 @@
+"""Best-of-N with objects of your own, stored as any run is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from vilbench import __version__
+from vilbench.api.scoring import Scorer
+from vilbench.api.stored import StoredRun, load_run
+from vilbench.api.waiting import waited
+from vilbench.errors import InputError
+from vilbench.evaluate.analysis import Plan, analyse
+from vilbench.evaluate.sampling import Sampler, sample
+from vilbench.evaluate.scoring import score
+from vilbench.problems.sets import ProblemSet
+from vilbench.steps import FORMATS
+from vilbench.store.manifest import Manifest
+from vilbench.store.run import Run
+from vilbench.types import Generator, Problem, Sampling
+
+
+def best_of_n(
+    problems: Sequence[Problem],
+    generator: Generator,
+    scorers: Sequence[Scorer],
+    out: str | Path,
+    *,
+    n: int = 8,
+    seed: int = 0,
+    format: str = "steps",  # noqa: A002 - the recipe's word
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_tokens: int = 1024,
+    concurrency: int = 8,
+    name: str = "best-of-n",
+) -> StoredRun:
+    """Samples, scores and analyses, and stores all of it as a run; the same call goes on with it.
+
+    Args:
+        problems: With ids of their own.
+        generator: Writes solutions: a loaded one or your own. It is not closed.
+        scorers: Whoever scores them.
+        out: Folder of the run.
+        n: Solutions of each problem.
+        seed: Of the run.
+        format: How solutions are asked for and split; a key of `vilbench.steps.FORMATS`.
+        temperature: Of the sampling.
+        top_p: Of the sampling.
+        max_tokens: Most tokens of a solution.
+        concurrency: Problems that the generator has under way at a time.
+        name: Of the run.
+
+    Raises:
+        InputError: There are no problems, or two have one id.
+        RunError: The folder holds a run of another recipe, or something else.
+    """
+    ids = [problem.id for problem in problems]
+    if not ids or len(set(ids)) < len(ids):
+        raise InputError("problems need to be there, and to have ids of their own", field="id")
+    sampler = Sampler(generator, FORMATS[format], n, Sampling(temperature, top_p, max_tokens), seed)
+    recipe: dict[str, JsonValue] = {
+        "problems": {"sha256": ProblemSet(name, tuple(problems)).digest()},
+        "sample": {
+            "generator": generator.fingerprint,
+            "format": sampler.format.fingerprint,
+            "temperature": temperature,
+            "top_p": top_p,
+            "max_tokens": max_tokens,
+        },
+    }
+    sources = "+".join(dict.fromkeys(problem.source for problem in problems))
+    versions = {"vilbench": __version__}
+    manifest = Manifest.of(name, recipe, seed=seed, problem_set=sources, versions=versions)
+    with Run.open(Path(out), manifest) as run:
+        run.add_problems(problems)
+        waited(_worked(run, sampler, scorers, concurrency))
+        plan = Plan(n, tuple(scorer.plan for scorer in scorers))
+        run.write_results(analyse(run, plan).model_dump_json(indent=1))
+    return load_run(out)
+
+
+async def _worked(run: Run, sampler: Sampler, scorers: Sequence[Scorer], concurrency: int) -> None:
+    await sample(run, sampler, concurrency=concurrency)
+    for scorer in scorers:
+        await score(run, scorer.steps, sampler.key)

@@ -1,0 +1,143 @@
+"""What is to be published: files under their names, a card among them, and what stays behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from vilbench.errors import InputError
+from vilbench.store.disk import replacing, storage_errors
+
+CARD = "README.md"
+
+RepoType = Literal["model", "dataset"]
+
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".dill")
+
+
+class Entry(NamedTuple):
+    """A file of a publication.
+
+    Attributes:
+        name: Its path there, with "/" between folders.
+        source: Its content, or a file that holds it.
+    """
+
+    name: str
+    source: bytes | Path
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.source.stat().st_size if isinstance(self.source, Path) else len(self.source)
+
+
+class LeftOut(NamedTuple):
+    """Something of the folder that is not published, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A folder to be written or uploaded.
+
+    Attributes:
+        repo_type: What it is on the hub.
+        what: What it is in words, such as "reward model".
+        entries: Its files, the card first.
+        left_out: What stays behind.
+        remarks: What was replaced in its texts, and what else its owner should know.
+        message: Of the commit.
+    """
+
+    repo_type: RepoType
+    what: str
+    entries: tuple[Entry, ...]
+    left_out: tuple[LeftOut, ...]
+    remarks: tuple[str, ...]
+    message: str
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.entries]
+        if len(set(names)) < len(names) or names[:1] != [CARD]:
+            raise ValueError(f"files need names of their own, and the card comes first: {names}")
+        for name in names:
+            if Path(name).suffix.lower() in _PICKLES:
+                raise ValueError(f"{name}: pickles and other code are not published")
+
+    @property
+    def card(self) -> str:
+        """The card as Markdown."""
+        source = self.entries[0].source
+        data = source.read_bytes() if isinstance(source, Path) else source
+        return data.decode()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(one.size for one in self.entries)
+
+
+def card_entry(text: str) -> Entry:
+    """The card as a file; what cannot be encoded becomes an escape."""
+    return Entry(CARD, text.encode("utf-8", "backslashreplace"))
+
+
+def write(publication: Publication, folder: Path) -> None:
+    """Writes a publication below `folder`; each file is replaced whole.
+
+    Raises:
+        InputError: The folder holds one of the files that are to be published.
+        RunStorageError: It cannot be written.
+    """
+    write_entries(publication.entries, folder)
+
+
+def write_entries(entries: Sequence[Entry], folder: Path) -> None:
+    """Writes files below a folder, which is made with its parents; see `write`."""
+    root = folder.resolve()
+    for entry in entries:
+        if isinstance(entry.source, Path) and entry.source.resolve() == root / entry.name:
+            raise InputError("is what is to be published; choose another --to", file=folder)
+    with storage_errors(folder):
+        for entry in entries:
+            path = folder / entry.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                if isinstance(entry.source, bytes):
+                    file.write(entry.source)
+                else:
+                    with entry.source.open("rb") as source:
+                        shutil.copyfileobj(source, file, 1 << 20)
+
+
+def left_of(folder: Path, taken: set[Path], known: Mapping[str, str]) -> tuple[LeftOut, ...]:
+    """What of a folder stays behind, subfolders as one.
+
+    Args:
+        folder: The folder.
+        taken: Files of it that are published.
+        known: Why things are left out, by their name or by "*.suffix".
+    """
+    return tuple(_left(folder, taken, known))
+
+
+def _left(folder: Path, taken: set[Path], known: Mapping[str, str]) -> Iterator[LeftOut]:
+    for path in sorted(folder.iterdir()):
+        if path in taken:
+            continue
+        if path.is_dir():
+            count = sum(1 for one in path.rglob("*") if one.is_file() and one not in taken)
+            if count:
+                why = known.get(f"{path.name}/", "no part of it")
+                yield LeftOut(f"{path.name}/", f"{why} ({count} files)")
+        elif path.suffix.lower() in _PICKLES:
+            yield LeftOut(path.name, "may hold code: pickles are not published")
+        else:
+            why = known.get(path.name) or known.get(f"*{path.suffix}") or "no part of it"
+            yield LeftOut(path.name, why)

@@ -1,0 +1,223 @@
+"""A run's problems, solutions, scores and results as a publication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vilbench.evaluate.results import Results, Row
+from vilbench.evaluate.stages import Stages, noted
+from vilbench.publish import tables
+from vilbench.publish.markdown import fenced, header, plain, table
+from vilbench.publish.model_card import recipe_text, span
+from vilbench.publish.privacy import Screen
+from vilbench.publish.provenance import Provenance, provenance, results_of
+from vilbench.publish.publication import CARD, Entry, Publication, card_entry, left_of
+from vilbench.store.folder import RESULTS
+from vilbench.store.parquet import write_table
+from vilbench.store.run import Run
+from vilbench.types import StepScores
+
+CONFIGS = {
+    "solutions": "a row a solution: text, steps, final answer, verdict, tokens",
+    "problems": "a row a problem, with its pictures",
+    "scores": "a row for a scorer and a solution: the values after its steps, raw",
+    "results": "a row for a method, a k and a slice: accuracy with interval, difference, p-value",
+}
+"""Tables of a published run, the default first."""
+
+_REASONS = {
+    "run.sqlite": "database: its content is in the tables",
+    "manifest.json": "recipe, seed and versions stand in the card",
+    "run.lock": "lock of the writer",
+    "images/": "they lie in the table of problems",
+    "report.html": "'vilbench report' makes it",
+    "diagnostics.json": "'vilbench report' makes it",
+    "chosen.yaml": "'vilbench choose' makes it",
+    CARD: "a new card is written",
+    "*.sqlite-wal": "database: its content is in the tables",
+    "*.sqlite-shm": "database: its content is in the tables",
+}
+
+
+def results(
+    run: Run,
+    room: Path,
+    screen: Screen,
+    *,
+    title: str | None = None,
+    license: str | None = None,  # noqa: A002 - the card's word
+) -> Publication:
+    """A run as a data set of four tables with its card.
+
+    Args:
+        run: Open for reading; `vilbench report` has been made.
+        room: An empty folder, where the tables are written.
+        screen: For texts.
+        title: Heading of the card; the run's name where None.
+        license: For the card.
+
+    Raises:
+        RunError: Nothing has been sampled, or there are no results yet.
+        InputError: pyarrow is not installed.
+        ImageError: A stored picture is missing or has changed.
+    """
+    shown, begun = results_of(run), noted(run)
+    origin = provenance(run, screen)
+    solutions = [
+        one for pool in run.solutions(begun.sample_key).values() for one in pool[: begun.n]
+    ]
+    scores = _scores(run, begun)
+    content = {
+        "problems": (tables.PROBLEMS, tables.problem_rows(run.problems(), screen)),
+        "solutions": (tables.SOLUTIONS, tables.solution_rows(solutions, screen)),
+        "scores": (tables.SCORES, tables.score_rows(scores, screen)),
+        "results": (tables.RESULTS, tables.result_rows(shown.rows)),
+    }
+    counts: dict[str, int] = {}
+    files: list[Entry] = []
+    for name in CONFIGS:
+        columns, rows = content[name]
+        path = room / f"{name}.parquet"
+        counts[name] = write_table(path, columns, rows)
+        files.append(Entry(_place(name), path))
+    as_stored = screen.told(shown.model_dump_json(indent=1))
+    text = screen.text(
+        "\n".join(_lines(origin, shown, begun, counts, title or origin.name, license)) + "\n"
+    )
+    remarks = [*screen.summary()]
+    if license is None:
+        remarks.append("the card names no license: --license; that of the problems counts, too")
+    return Publication(
+        "dataset",
+        "results of a run",
+        (card_entry(text), *files, Entry(RESULTS, as_stored.encode())),
+        left_of(run.folder, {run.folder / RESULTS}, _REASONS),
+        tuple(remarks),
+        f"results {origin.fingerprint[:12]}",
+    )
+
+
+def _scores(run: Run, begun: Stages) -> Iterator[StepScores]:
+    for key in begun.score_keys.values():
+        yield from run.scores(key).values()
+
+
+def _place(name: str) -> str:
+    return f"data/{name}.parquet"
+
+
+def configs(names: Sequence[str], split: str = "test") -> list[dict[str, object]]:
+    """Configurations for a card's header, the first the default."""
+    return [
+        {
+            "config_name": name,
+            "data_files": [{"split": split, "path": _place(name)}],
+            **({"default": True} if name == names[0] else {}),
+        }
+        for name in names
+    ]
+
+
+def _lines(
+    origin: Provenance,
+    shown: Results,
+    begun: Stages,
+    counts: dict[str, int],
+    title: str,
+    given: str | None,
+) -> Iterator[str]:
+    tags = ["process-reward-model", "best-of-n", "evaluation-results", "vilbench"]
+    yield from header(
+        {
+            "pretty_name": title,
+            "license": given,
+            "task_categories": ["image-text-to-text"],
+            "tags": tags,
+            "configs": configs(list(CONFIGS)),
+        }
+    )
+    yield f"# {plain(title)}"
+    yield ""
+    yield "Solutions that a model sampled, the values that scorers gave their steps, and what"
+    yield "selection by them makes of it: the stored run behind a report of vilbench."
+    yield ""
+    yield from table(("", ""), _facts(origin, shown, begun))
+    if shown.notices or shown.rejected:
+        yield "## To know before the figures"
+        yield ""
+        yield from (f"- {plain(one)}" for one in shown.notices)
+        if shown.rejected:
+            yield f"- {len(shown.rejected)} rows of the input could not be used."
+        yield ""
+    yield "## Results"
+    yield ""
+    yield from _results(shown)
+    yield "## Tables"
+    yield ""
+    yield from table(
+        ("table", "rows", "holds"),
+        ((name, f"{counts[name]:,}", told) for name, told in CONFIGS.items()),
+        numbers=(1,),
+    )
+    yield "A `null` among values is no verdict, and never 0. `results.json` holds all figures."
+    yield ""
+    yield from fenced("python", _USE)
+    yield "## Made with"
+    yield ""
+    if origin.commands:
+        yield from fenced("bash", "\n".join(origin.commands))
+    yield from fenced("yaml", recipe_text(origin.recipe))
+    yield f"Versions: {plain(', '.join(' '.join(pair) for pair in origin.versions.items()))}."
+
+
+_USE = """\
+from datasets import load_dataset
+
+solutions = load_dataset("folder", split="test")
+scores = load_dataset("folder", "scores", split="test")
+print(solutions[0]["text"], scores[0]["values"])"""
+
+
+def _facts(origin: Provenance, shown: Results, begun: Stages) -> Iterator[tuple[str, str]]:
+    yield "problems", f"{shown.n_problems:,} of {shown.problem_set}"
+    for one in origin.origins:
+        yield "read from", one
+    yield "policy", f"{shown.policy}, {begun.n} solutions a problem, seed {origin.seed}"
+    yield "scorers", ", ".join(shown.scorers) or "none"
+    yield "run", f"{origin.name}, {origin.created}"
+    yield "fingerprint", origin.fingerprint
+
+
+def _results(shown: Results) -> Iterator[str]:
+    rows = [row for row in shown.rows if row.source == row.modality == "all"]
+    if not rows:
+        yield "There are none."
+        yield ""
+        return
+    most = max(row.k for row in rows)
+    best = [row for row in rows if row.k == most]
+    yield f"Accuracy with the best of {most}, with 95 % intervals by problem; differences from"
+    yield "`cot`, the mean of the samples, are paired."
+    yield ""
+    heads = ("method", "accuracy", "95 % interval", "over cot", "95 % interval", "p")
+    yield from table(heads, map(_row, best), numbers=(1, 3, 5))
+    if shown.minimal_detectable_delta is not None:
+        yield (
+            f"So many problems show a difference of {shown.minimal_detectable_delta:.3f} with "
+            "80 % power."
+        )
+        yield ""
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    delta = "" if row.delta_vs_cot is None else f"{row.delta_vs_cot:+.3f}"
+    p_value = "" if row.p_value is None else f"{row.p_value:.3g}"
+    return (
+        row.method,
+        f"{row.accuracy:.3f}",
+        span(row.ci_low, row.ci_high),
+        delta,
+        span(row.delta_low, row.delta_high),
+        p_value,
+    )
