@@ -110,7 +110,7 @@ async def test_the_asynchronous_client(url: str, puzzle: dict[str, Any]) -> None
             *(
                 client.chat.completions.create(
                     model="best-of-n",
-                    messages=[puzzle],  # type: ignore[list-item]
+                    messages=[puzzle],
                     max_tokens=60,
                     extra_body={"vilbench": {"n": 2}},
                 )
