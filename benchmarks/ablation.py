@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,37 @@ def python(*arguments: object) -> None:
 def vilbench(*arguments: object) -> None:
     """Runs a command of the suite."""
     python("-c", "from vilbench.cli import main; main()", *arguments)
+
+
+def main(
+    about: str,
+    ways: Sequence[str],
+    rows: Callable[[list[list[Row]], str], Iterable[Row]],
+    by: str,
+    solutions: int,
+) -> None:
+    """Trains a reward model each way, lets all select, prints the tables; the first is the basis.
+
+    Args:
+        about: What the program is, for its help.
+        ways: Names of the reward models.
+        rows: Training rows of a way, from the labelled rows by puzzle.
+        by: What makes the columns of the tables, "source" or "modality".
+        solutions: How many rows each is trained on, if the command does not say.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, help="rows of training.embedded.labels at hand")
+    parser.add_argument("--puzzles", type=int, default=10_000)
+    parser.add_argument("--solutions", type=int, default=solutions)
+    parser.add_argument("--problems", type=int, default=540)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    folder = given.labels or given.out / "labels"
+    groups = labelled(folder, given.puzzles)
+    for way in ways:
+        train(given.out, way, rows(groups, way), folder, given.solutions)
+    print(tables(select(given.out, ways, given.problems), ways, ways[0], by))
 
 
 def labelled(folder: Path, puzzles: int) -> list[list[Row]]:

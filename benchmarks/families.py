@@ -10,12 +10,10 @@ same test puzzles.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
-from ablation import Row, labelled, select, tables, train
+from ablation import Row, main
 
 FAMILIES = ("angles", "charts", "counting", "machines", "spatial")
 
@@ -37,26 +35,18 @@ def mixed(groups: list[list[Row]], families: tuple[str, ...], seed: int) -> Iter
             yield from group
 
 
-def main() -> None:
-    """Trains, selects, prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, help="rows of training.embedded.labels at hand")
-    parser.add_argument("--puzzles", type=int, default=10_000)
-    parser.add_argument("--solutions", type=int, default=4_000)
-    parser.add_argument("--problems", type=int, default=540)
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    folder = given.labels or given.out / "labels"
-    groups = labelled(folder, given.puzzles)
-    mixes: dict[str, tuple[str, ...]] = {"every": FAMILIES}
-    mixes |= {name: (name,) for name in FAMILIES}
-    mixes |= {f"not-{name}": tuple(one for one in FAMILIES if one != name) for name in FAMILIES}
-    for name, families in mixes.items():
-        train(given.out, name, mixed(groups, families, seed=1), folder, given.solutions)
-    run = select(given.out, tuple(mixes), given.problems)
-    print(tables(run, tuple(mixes), "every", "source"))
-
+MIXES = {
+    "every": FAMILIES,
+    **{name: (name,) for name in FAMILIES},
+    **{f"not-{name}": tuple(one for one in FAMILIES if one != name) for name in FAMILIES},
+}
+"""What each reward model is trained on."""
 
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__,
+        tuple(MIXES),
+        lambda groups, name: mixed(groups, MIXES[name], seed=1),
+        by="source",
+        solutions=4_000,
+    )

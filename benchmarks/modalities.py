@@ -14,12 +14,10 @@ Equally many solutions with the exact checker's values, seen once, made up in fi
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
-from ablation import Row, labelled, select, tables, train
+from ablation import Row, main
 from vilbench.problems.puzzles.claims import WORDINGS
 from vilbench.problems.puzzles.puzzle import KINDS, Puzzle, draw, gold_claims, solution
 from vilbench.problems.puzzles.scene import Look, Seek, Twin, derive
@@ -118,23 +116,11 @@ def _balanced(alike: dict[tuple[str, Twin], list[list[Row]]]) -> Iterator[list[R
         yield from pair
 
 
-def main() -> None:
-    """Trains, selects, prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, help="rows of training.embedded.labels at hand")
-    parser.add_argument("--puzzles", type=int, default=10_000)
-    parser.add_argument("--solutions", type=int, default=8_000)
-    parser.add_argument("--problems", type=int, default=540)
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    folder = given.labels or given.out / "labels"
-    groups = labelled(folder, given.puzzles)
-    for way in WAYS:
-        train(given.out, way, rows(groups, way, seed=1), folder, given.solutions)
-    run = select(given.out, WAYS, given.problems)
-    print(tables(run, WAYS, "natural", "modality"))
-
-
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__,
+        WAYS,
+        lambda groups, way: rows(groups, way, seed=1),
+        by="modality",
+        solutions=8_000,
+    )

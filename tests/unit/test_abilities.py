@@ -12,8 +12,6 @@ from vilbench.diagnostics.abilities import Abilities, RunPart, abilities
 from vilbench.diagnostics.diagnosis import Held
 from vilbench.evaluate.analysis import Stored
 from vilbench.evaluate.pools import Scale, ScorerPlan
-from vilbench.metrics import Bootstrap, within_auroc
-from vilbench.metrics.correlation import areas_within
 
 
 @cache
@@ -111,15 +109,3 @@ def test_other_problems_are_not_compared() -> None:
     assert result.pairs == ()
     assert result.rankings == ()
     assert {one.model for one in result.solvers} == {"better", "worse"}
-
-
-def test_areas_within_average_to_the_auroc_within() -> None:
-    random = np.random.default_rng(0)
-    scores = random.integers(0, 4, size=(30, 7)).astype(float)
-    scores[random.random(scores.shape) < 0.2] = np.nan
-    right = random.random(scores.shape) < 0.4
-    given = [[None if np.isnan(v) else float(v) for v in row] for row in scores]
-    expected = within_auroc(given, right.tolist(), Bootstrap(30, 10))
-    areas = areas_within(scores, right)
-    assert np.nanmean(areas) == pytest.approx(expected.value)
-    assert (~np.isnan(areas)).sum() == expected.n_problems

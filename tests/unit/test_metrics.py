@@ -316,6 +316,23 @@ def test_parts_of_the_problems_have_the_auroc_of_their_own(monkeypatch: MonkeyPa
         separation.within(bootstrap)
 
 
+def test_areas_are_those_of_every_problem() -> None:
+    random = np.random.default_rng(0)
+    pools = [random.integers(0, 4, size=size).astype(float) for size in (7, 0, 1, 5, 9)]
+    scores = [[None if random.random() < 0.2 else float(v) for v in pool] for pool in pools]
+    correct = [[bool(one) for one in random.random(len(pool)) < 0.4] for pool in pools]
+    found = Separation(scores, correct).areas()
+    for area, values, right in zip(found, scores, correct, strict=True):
+        known = [(v, r) for v, r in zip(values, right, strict=True) if v is not None]
+        won = [
+            float(a > b) + 0.5 * float(a == b) for a, x in known for b, y in known if x and not y
+        ]
+        assert area == (pytest.approx(np.mean(won)) if won else pytest.approx(np.nan, nan_ok=True))
+    expected = within_auroc(scores, correct, Bootstrap(5, 10))
+    assert np.nanmean(found) == pytest.approx(expected.value)
+    assert (~np.isnan(found)).sum() == expected.n_problems > 1
+
+
 # --- right or wrong by a threshold
 
 

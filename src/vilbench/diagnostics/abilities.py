@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from vilbench.diagnostics.diagnosis import Held
+from vilbench.diagnostics.figures import mean
 from vilbench.diagnostics.records import Figure
 from vilbench.diagnostics.table import Scored
-from vilbench.metrics import Bootstrap
+from vilbench.metrics import Bootstrap, Separation
 from vilbench.metrics.bootstrap import Floats
-from vilbench.metrics.correlation import areas_within, within_ranks
+from vilbench.metrics.correlation import within_ranks
 from vilbench.selection import best_of
 from vilbench.types import SCHEMA_VERSION, Record
 
@@ -191,29 +192,28 @@ def _solver(part: RunPart) -> Solver:
         problem_set=part.held.problem_set,
         n_problems=table.shape[0],
         n=table.shape[1],
-        accuracy=_mean(shares, Bootstrap(len(shares))),
+        accuracy=mean(shares, Bootstrap(len(shares))),
     )
+
+
+def _standing(scored: Scored) -> Floats:
+    if scored.standing is None:
+        raise ValueError(f"no method stands for '{scored.name}'")
+    return scored.standing
 
 
 def _picked(part: RunPart, scored: Scored) -> Floats:
     """Best-of-N accuracy by problem."""
     table = part.held.table
-    scores = _grid(part, scored)
-    pools = [[None if np.isnan(v) else float(v) for v in row] for row in scores]
-    picked: Floats = best_of(pools, table.right.reshape(table.shape).tolist()).accuracy[:, -1]
+    curve = best_of(table.pools_of(_standing(scored)), table.correct)
+    picked: Floats = curve.accuracy[:, -1]
     return picked
 
 
-def _grid(part: RunPart, scored: Scored) -> Floats:
-    if scored.standing is None:
-        raise ValueError(f"no method stands for '{scored.name}'")
-    grid: Floats = scored.standing.reshape(part.held.table.shape)
-    return grid
-
-
 def _areas(part: RunPart, scored: Scored) -> Floats:
+    """AUROC by problem."""
     table = part.held.table
-    return areas_within(_grid(part, scored), table.right.reshape(table.shape))
+    return Separation(table.pools_of(_standing(scored)), table.correct).areas()
 
 
 def _judging(part: RunPart, scored: Scored) -> Judging:
@@ -226,8 +226,8 @@ def _judging(part: RunPart, scored: Scored) -> Judging:
         scorer=scored.name,
         kind=part.kinds[scored.name],
         method=scored.method.name if scored.method else scored.name,
-        gain=_mean(_picked(part, scored) - single, bootstrap),
-        within=_mean(_areas(part, scored), bootstrap),
+        gain=mean(_picked(part, scored) - single, bootstrap),
+        within=mean(_areas(part, scored), bootstrap),
     )
 
 
@@ -245,16 +245,16 @@ def _pairs(
         first, second = (both[place] for place in order)
         ahead = shares[order[0]] - shares[order[1]]
         bootstrap = Bootstrap(part.held.table.shape[0])
-        gain = _mean(_picked(part, one) - _picked(part, other), bootstrap)
+        gain = mean(_picked(part, one) - _picked(part, other), bootstrap)
         yield Pair(
             run=part.name,
             kind=kind,
             solver=first,
             other=second,
-            ahead=_mean(ahead, Bootstrap(len(ahead))),
+            ahead=mean(ahead, Bootstrap(len(ahead))),
             n_problems=len(shared),
             gain=gain,
-            within=_mean(_areas(part, one) - _areas(part, other), bootstrap),
+            within=mean(_areas(part, one) - _areas(part, other), bootstrap),
             as_scorer=_order(gain),
         )
 
@@ -293,16 +293,3 @@ def _order(gain: Figure) -> Order:
     if gain.low is not None and gain.low > 0:
         return "better"
     return "worse" if gain.high is not None and gain.high < 0 else "unclear"
-
-
-def _mean(values: Floats, bootstrap: Bootstrap) -> Figure:
-    """Mean over the problems that have a value."""
-    known = ~np.isnan(values)
-    if not known.any():
-        return Figure(value=None)
-    ends = bootstrap.ratio_interval(
-        np.where(known, values, 0.0)[:, None], known.astype(np.float64)[:, None]
-    )
-    return Figure(
-        value=float(values[known].mean()), low=float(ends.low[0]), high=float(ends.high[0])
-    )

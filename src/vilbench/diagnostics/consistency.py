@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vilbench.diagnostics.overrating import share
+from vilbench.diagnostics.figures import ratio, share
 from vilbench.diagnostics.records import Consistency, Figure
 from vilbench.diagnostics.table import Places, Scored, Table
 from vilbench.metrics import Bootstrap
@@ -70,7 +70,7 @@ def consistency(table: Table, scored: Scored, bootstrap: Bootstrap) -> Iterator[
         spread=float(spread[several].mean()) if several.any() else None,
         widest=float(spread[several].max()) if several.any() else None,
         noise=_noise(scores, owner, group, bootstrap),
-        ties=_ratio(tied, pairs, bootstrap),
+        ties=ratio(tied, pairs, bootstrap),
         top_ties=share(leaders > 1, held, problems, bootstrap),
     )
 
@@ -84,15 +84,6 @@ def _ties(scores: Floats, owner: Places, problems: int) -> tuple[Floats, Floats]
     tied = np.bincount(cell_owner, weights=alike * (alike - 1) / 2, minlength=problems)
     n = np.bincount(owner, minlength=problems)
     return tied.astype(np.float64), (n * (n - 1) / 2).astype(np.float64)
-
-
-def _ratio(above: Floats, below: Floats, bootstrap: Bootstrap) -> Figure:
-    if not below.sum():
-        return Figure(value=None)
-    ends = bootstrap.ratio_interval(above[:, None], below[:, None])
-    return Figure(
-        value=float(above.sum() / below.sum()), low=float(ends.low[0]), high=float(ends.high[0])
-    )
 
 
 def _noise(scores: Floats, owner: Places, group: Places, bootstrap: Bootstrap) -> Figure:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from vilbench.diagnostics.calibration import targets, unit
-from vilbench.diagnostics.records import Figure, Overrating
-from vilbench.diagnostics.table import Bools, Places, Scored, Table
+from vilbench.diagnostics.figures import share
+from vilbench.diagnostics.records import Overrating
+from vilbench.diagnostics.table import Scored, Table
 from vilbench.metrics import Bootstrap
-from vilbench.metrics.bootstrap import Floats
 
 EDGE = 0.025
 """Part of the scale that counts as its top, and as its bottom."""
@@ -55,24 +55,3 @@ def overrating(table: Table, scored: Scored, bootstrap: Bootstrap) -> Iterator[O
             right=right_bins,
             wrong=wrong_bins,
         )
-
-
-def share(values: Floats | Bools, among: Bools, owner: Places, bootstrap: Bootstrap) -> Figure:
-    """Mean of the values of some rows, with its interval; None without such rows.
-
-    Args:
-        values: `[M]`.
-        among: Which rows count, `[M]`.
-        owner: Problem of each, `[M]`.
-        bootstrap: Resamples of the problems.
-    """
-    if not among.any():
-        return Figure(value=None)
-    sums, sizes = (
-        np.bincount(owner[among], weights=weights[among], minlength=bootstrap.n_problems)[:, None]
-        for weights in (values.astype(np.float64), among.astype(np.float64))
-    )
-    ends = bootstrap.ratio_interval(sums, sizes)
-    return Figure(
-        value=float(sums.sum() / sizes.sum()), low=float(ends.low[0]), high=float(ends.high[0])
-    )

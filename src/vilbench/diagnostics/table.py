@@ -103,6 +103,24 @@ class Table:
             step_sound=np.array(marks, dtype=np.intp),
         )
 
+    def grid(self, scores: Floats) -> Floats:
+        """Scores of the solutions, `[P, N]`."""
+        grid: Floats = scores.reshape(self.shape)
+        return grid
+
+    def pools_of(self, scores: Floats) -> list[list[float | None]]:
+        """The same as pools; None is no score."""
+        return [
+            [None if np.isnan(score) else float(score) for score in pool]
+            for pool in self.grid(scores)
+        ]
+
+    @property
+    def correct(self) -> list[list[bool]]:
+        """Which solutions of each pool are right."""
+        correct: list[list[bool]] = self.right.reshape(self.shape).tolist()
+        return correct
+
     @property
     def step_owner(self) -> Places:
         """Problem of each step, `[T]`."""

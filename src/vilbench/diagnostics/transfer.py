@@ -10,9 +10,8 @@ import numpy as np
 from vilbench.diagnostics.records import Figure, Transfer
 from vilbench.diagnostics.table import Bools, Scored, Table
 from vilbench.evaluate.slices import ALL, Slice, slices
-from vilbench.metrics import compare
+from vilbench.metrics import Steps, Thresholds, compare, macro_f1
 from vilbench.metrics.bootstrap import Floats, percentiles
-from vilbench.metrics.thresholds import Thresholds, macro_f1
 from vilbench.selection import best_of
 
 _FEWEST = 10
@@ -51,13 +50,12 @@ def transfer(table: Table, scorers: Sequence[Scored]) -> Iterator[Transfer]:
         if (part.source == ALL) != (part.modality == ALL)
         and min(len(part.places), table.shape[0] - len(part.places)) >= _FEWEST
     ]
-    correct = table.right.reshape(table.shape).tolist()
     for scored in scorers:
         if scored.plan.granularity == "solution" or len(scored.scores) < 2 or not parts:
             continue
         accuracies = np.stack(
             [
-                best_of(_pools(table, scores), correct).accuracy[:, -1]
+                best_of(table.pools_of(scores), table.correct).accuracy[:, -1]
                 for scores in scored.scores.values()
             ],
             axis=1,
@@ -65,21 +63,12 @@ def transfer(table: Table, scorers: Sequence[Scored]) -> Iterator[Transfer]:
         told = table.step_sound >= 0
         steps = None
         if scored.values is not None and told.any():
-            steps = Thresholds(
-                scored.values[told],
-                table.step_sound[told] == 1,
-                table.step_owner[told],
-                table.shape[0],
+            labelled = Steps(
+                scored.values[told], table.step_sound[told] == 1, table.step_owner[told]
             )
+            steps = Thresholds(labelled, table.shape[0])
         for part in parts:
             yield _transfer(scored, part, accuracies, steps)
-
-
-def _pools(table: Table, scores: Floats) -> list[list[float | None]]:
-    return [
-        [None if np.isnan(score) else float(score) for score in pool]
-        for pool in scores.reshape(table.shape)
-    ]
 
 
 def _transfer(
@@ -135,16 +124,16 @@ def _called(
     elsewhere, within = steps.best(~inside), steps.best(inside)
     if elsewhere is None or within is None:
         return None
-    there = steps.counts(elsewhere)[part.places]
+    there = steps.counts(elsewhere.value)[part.places]
     here = np.zeros((len(inside), there.shape[1]))
     for half in halves:
         threshold = steps.best(inside & ~half)
         if threshold is None:
             return None
-        here[half] = steps.counts(threshold)[half]
+        here[half] = steps.counts(threshold.value)[half]
     here = here[part.places]
     one, other = float(macro_f1(there.sum(axis=0))), float(macro_f1(here.sum(axis=0)))
     counts = part.bootstrap.counts
     low, high = percentiles(macro_f1(counts @ there) - macro_f1(counts @ here))
     delta = Figure(value=one - other, low=float(low), high=float(high))
-    return _Called(elsewhere, within, one, other, delta)
+    return _Called(elsewhere.value, within.value, one, other, delta)

@@ -22,7 +22,8 @@ from vilbench.metrics.comparison import (
     minimal_detectable_delta,
     recovered_share,
 )
-from vilbench.metrics.f1 import Calls, MacroF1, Threshold, WeightedF1, best_threshold
+from vilbench.metrics.f1 import Calls, MacroF1, Steps, WeightedF1, macro_f1
+from vilbench.metrics.thresholds import Threshold, Thresholds, best_threshold
 from vilbench.metrics.verdicts import VerdictCounts, count_verdicts
 
 __all__ = [
@@ -35,14 +36,17 @@ __all__ = [
     "Estimate",
     "MacroF1",
     "Separation",
+    "Steps",
     "Stratified",
     "Threshold",
+    "Thresholds",
     "VerdictCounts",
     "WeightedF1",
     "best_threshold",
     "compare",
     "count_verdicts",
     "exact_mcnemar",
+    "macro_f1",
     "mcnemar",
     "minimal_detectable_delta",
     "pooled_auroc",

@@ -82,15 +82,22 @@ class Separation:
             ValueError: The bootstrap is not of so many problems.
         """
         places = self._places(bootstrap, places)
-        pairs = self._rights[places] * self._wrongs[places]
-        usable = pairs > 0
+        areas = self.areas()[places]
+        usable = ~np.isnan(areas)
         missing = int(self._missing[places].sum())
         if not usable.any():
             return Auroc(None, None, None, 0, missing)
-        areas = np.where(usable, self._wins[places, places] / np.maximum(pairs, 1.0), 0.0)
         held = bootstrap.counts @ usable.astype(np.float64)
-        drawn = (bootstrap.counts @ areas)[held > 0] / held[held > 0]
+        summed = bootstrap.counts @ np.where(usable, areas, 0.0)
+        drawn = summed[held > 0] / held[held > 0]
         return _auroc(float(areas[usable].mean()), drawn, int(usable.sum()), missing)
+
+    def areas(self) -> Floats:
+        """The AUROC of each problem, `[P]`; NaN without a scored right and a scored wrong one."""
+        pairs = self._rights * self._wrongs
+        none = np.full(len(pairs), np.nan)
+        found: Floats = np.divide(self._wins.diagonal(), pairs, out=none, where=pairs > 0)
+        return found
 
     def pooled(self, bootstrap: Bootstrap, places: Places | None = None) -> Auroc:
         """AUROC among the solutions of all problems together.

@@ -177,19 +177,3 @@ def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> Floats
     below = np.sqrt(squares * other_squares)
     found: Floats = np.divide(products, below, out=np.full_like(below, np.nan), where=below > 0)
     return found
-
-
-def areas_within(scores: Floats, right: NDArray[np.bool_]) -> Floats:
-    """The AUROC of each problem, `[P]`; NaN without a scored right and a scored wrong one.
-
-    Args:
-        scores: `[P, N]`; NaN is no score.
-        right: Which of the solutions are right, `[P, N]`.
-    """
-    known = ~np.isnan(scores)
-    good, bad = known & right, known & ~right
-    won = (_signs(scores, known) + 1) / 2
-    pairs = good.sum(axis=1) * bad.sum(axis=1)
-    wins = np.einsum("pi,pij,pj->p", good.astype(np.float64), won, bad.astype(np.float64))
-    areas: Floats = np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-    return areas

@@ -1,4 +1,4 @@
-"""Right or wrong by a threshold: F1 of both kinds, and the threshold that suits them best."""
+"""Right or wrong by a threshold: F1 of both kinds, pooled over the steps of all problems."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from vilbench.metrics.bootstrap import Bootstrap, Floats, percentiles
+
+Bools = NDArray[np.bool_]
+Places = NDArray[np.intp]
 
 
 class MacroF1(NamedTuple):
@@ -40,22 +43,58 @@ class WeightedF1(NamedTuple):
     high: float
 
 
-class Threshold(NamedTuple):
-    """A threshold, and the macro-F1 that it reaches where it was chosen."""
+class Steps(NamedTuple):
+    """The steps of all problems, flat: `[T]` each.
 
-    value: float
-    macro_f1: float
+    Attributes:
+        values: NaN is no verdict.
+        right: Which of them are right.
+        owner: Problem of each.
+    """
+
+    values: Floats
+    right: Bools
+    owner: Places
+
+    @classmethod
+    def of(
+        cls, scores: Sequence[Sequence[float | None]], correct: Sequence[Sequence[bool]]
+    ) -> Steps:
+        """Those of a pool per problem, of any sizes; both in the same shape.
+
+        Raises:
+            ValueError: Shapes differ.
+        """
+        if [*map(len, scores)] != [*map(len, correct)]:
+            raise ValueError("scores and verdicts are of different shapes")
+        return cls(
+            np.array([value for pool in scores for value in pool], dtype=np.float64),
+            np.array([one for pool in correct for one in pool], dtype=np.bool_),
+            np.repeat(np.arange(len(scores)), [*map(len, scores)]),
+        )
+
+    def called(self, threshold: float, n_problems: int) -> Floats:
+        """By problem, `[P, 6]`: right ones, called right, rightly; the same of wrong ones.
+
+        Steps are called right that score at least the threshold. One without a verdict is
+        called neither: it is missed by the F1 of its kind.
+        """
+        above, below = self.values >= threshold, self.values < threshold
+        kinds = (self.right, above, above & self.right, ~self.right, below, below & ~self.right)
+        counts = [np.bincount(self.owner[kind], minlength=n_problems) for kind in kinds]
+        return np.stack(counts, axis=1).astype(np.float64)
 
 
 class Calls:
     """Steps called right, those that score at least a threshold, or wrong.
 
-    A step without a score is called neither: it is missed by the F1 of its kind.
-
     Args:
-        scores: A pool per problem, of any sizes.
+        scores: A pool per problem, of any sizes; None as for `Steps.called`.
         correct: Which of the steps are right, in the same shape.
         threshold: On the scale of the scores; from other problems than these.
+
+    Raises:
+        ValueError: Shapes differ.
     """
 
     def __init__(
@@ -64,20 +103,9 @@ class Calls:
         correct: Sequence[Sequence[bool]],
         threshold: float,
     ) -> None:
-        # By problem: right ones, called right, rightly; wrong ones, called wrong, rightly.
-        self._counts = np.zeros((len(scores), 6))
-        for row, values, good in zip(self._counts, scores, correct, strict=True):
-            for value, ok in zip(values, good, strict=True):
-                row[0 if ok else 3] += 1
-                if value is not None:
-                    called = value >= threshold
-                    row[1 if called else 4] += 1
-                    if called == ok:
-                        row[2 if called else 5] += 1
+        self._counts = Steps.of(scores, correct).called(threshold, len(scores))
 
-    def macro_f1(
-        self, bootstrap: Bootstrap, places: NDArray[np.intp] | None = None
-    ) -> MacroF1 | None:
+    def macro_f1(self, bootstrap: Bootstrap, places: Places | None = None) -> MacroF1 | None:
         """Macro-F1 pooled over the steps of all problems, None where there is no step.
 
         Args:
@@ -85,88 +113,62 @@ class Calls:
             places: The problems; all by default.
         """
         total = self._chosen(places).sum(axis=0)
-        if not total[0] + total[3]:
+        if not _steps(total):
             return None
-        right, wrong = _f1(total[:3]), _f1(total[3:])
         low, high = percentiles(self.drawn(bootstrap, places))
         return MacroF1(
-            float((right + wrong) / 2), float(low), float(high), float(right), float(wrong)
+            float(macro_f1(total)),
+            float(low),
+            float(high),
+            float(f1(*total[:3])),
+            float(f1(*total[3:])),
         )
 
-    def drawn(self, bootstrap: Bootstrap, places: NDArray[np.intp] | None = None) -> Floats:
+    def drawn(self, bootstrap: Bootstrap, places: Places | None = None) -> Floats:
         """Pooled macro-F1 of every resample, `[n_resamples]`."""
-        return _macro((bootstrap.counts @ self._chosen(places)).T)
+        return macro_f1(bootstrap.counts @ self._chosen(places))
 
-    def weighted(
-        self, bootstrap: Bootstrap, parts: Sequence[NDArray[np.intp]]
-    ) -> WeightedF1 | None:
+    def weighted(self, bootstrap: Bootstrap, parts: Sequence[Places]) -> WeightedF1 | None:
         """Mean of the macro-F1 of parts, weighed by their steps; None where there is no step.
 
         Args:
             bootstrap: Resamples of all problems.
             parts: Places of each part.
         """
-        totals = np.array([self._counts[part].sum(axis=0) for part in parts]).T
-        if not totals.size or not totals[[0, 3]].sum():
+        totals = np.array([self._counts[part].sum(axis=0) for part in parts])
+        if not totals.size or not _steps(totals).sum():
             return None
-        drawn = np.array([(bootstrap.counts[:, part] @ self._counts[part]).T for part in parts])
-        low, high = percentiles(_by_steps(np.moveaxis(drawn, 0, 1)))
-        return WeightedF1(float(_by_steps(totals[..., None])[0]), float(low), float(high))
+        drawn = np.array([bootstrap.counts[:, part] @ self._counts[part] for part in parts])
+        low, high = percentiles(_by_steps(drawn))
+        return WeightedF1(float(_by_steps(totals)), float(low), float(high))
 
-    def _chosen(self, places: NDArray[np.intp] | None) -> Floats:
+    def _chosen(self, places: Places | None) -> Floats:
         return self._counts if places is None else self._counts[places]
 
 
-def best_threshold(scores: Sequence[float | None], correct: Sequence[bool]) -> Threshold | None:
-    """The threshold of the best macro-F1, halfway between two scores; the lowest of equals.
-
-    None without a score. Only for problems that are not reported.
-
-    Args:
-        scores: Scores of steps; None as for `Calls`.
-        correct: Which of the steps are right.
-    """
-    good = np.array(correct, dtype=np.bool_)
-    given = np.array([value is not None for value in scores], dtype=np.bool_)
-    values = np.array([value for value in scores if value is not None], dtype=np.float64)
-    if not values.size:
-        return None
-    levels, level = np.unique(values, return_inverse=True)
-    right = np.bincount(level[good[given]], minlength=len(levels))
-    wrong = np.bincount(level[~good[given]], minlength=len(levels))
-    # Called wrong: the `i` lowest levels, for every `i`; at last all of them.
-    right_below = np.concatenate([[0], np.cumsum(right)])
-    wrong_below = np.concatenate([[0], np.cumsum(wrong)])
-    called_wrong = right_below + wrong_below
-    called_right = values.size - called_wrong
-    f1 = _f1([np.full(len(levels) + 1, good.sum()), called_right, right.sum() - right_below])
-    f1 = f1 + _f1([np.full(len(levels) + 1, (~good).sum()), called_wrong, wrong_below])
-    best = int(np.argmax(np.round(f1, 12)))
-    ends = np.concatenate(
-        [[levels[0]], (levels[:-1] + levels[1:]) / 2, [np.nextafter(levels[-1], np.inf)]]
-    )
-    return Threshold(float(ends[best]), float(f1[best] / 2))
+def f1(wanted: Floats | float, called: Floats, hits: Floats) -> Floats:
+    """F1 from the numbers to find, found, and found rightly; 0 where there is neither."""
+    total = np.asarray(wanted + called, dtype=np.float64)
+    result: Floats = np.divide(2.0 * hits, total, out=np.zeros_like(total), where=total > 0)
+    return result
 
 
-def _macro(counts: Floats) -> Floats:
-    """Macro-F1 from the six counts, `[6, ...]`."""
-    macro: Floats = (_f1(counts[:3]) + _f1(counts[3:])) / 2
-    return macro
+def macro_f1(counts: Floats) -> Floats:
+    """Macro-F1 of counts `[..., 6]`, as `Steps.called` gives them."""
+    right, wrong = (f1(*np.moveaxis(some, -1, 0)) for some in (counts[..., :3], counts[..., 3:]))
+    return (right + wrong) / 2
+
+
+def _steps(counts: Floats) -> Floats:
+    steps: Floats = counts[..., 0] + counts[..., 3]
+    return steps
 
 
 def _by_steps(counts: Floats) -> Floats:
-    """Macro-F1 of parts weighed by their steps, from `[6, n_parts, n]`."""
-    steps = counts[0] + counts[3]
+    """Macro-F1 of parts weighed by their steps, from `[n_parts, ..., 6]`."""
+    steps = _steps(counts)
     total = steps.sum(axis=0)
     weighed: Floats = np.divide(
-        (_macro(counts) * steps).sum(axis=0), total, out=np.zeros_like(total), where=total > 0
+        (macro_f1(counts) * steps).sum(axis=0), total, out=np.zeros_like(total), where=total > 0
     )
     return weighed
-
-
-def _f1(counts: ArrayLike) -> Floats:
-    """F1 from the numbers to find, found, and found rightly; 0 where there is neither."""
-    wanted, found, hits = np.asarray(counts, dtype=np.float64)
-    total = wanted + found
-    result: Floats = np.divide(2 * hits, total, out=np.zeros_like(total), where=total > 0)
-    return result

@@ -1,28 +1,34 @@
-"""Thresholds of the best macro-F1 for many parts of the same steps."""
+"""Thresholds of the best macro-F1, for all steps or for many parts of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
 
 from vilbench.metrics.bootstrap import Floats
+from vilbench.metrics.f1 import Bools, Steps, f1
 
-Bools = NDArray[np.bool_]
-Places = NDArray[np.intp]
+
+class Threshold(NamedTuple):
+    """A threshold, and the macro-F1 that it reaches where it was chosen."""
+
+    value: float
+    macro_f1: float
 
 
 class Thresholds:
     """Values of steps, sorted once.
 
     Args:
-        values: `[T]`; NaN is no verdict, which counts as missed.
-        right: Which of the steps are right, `[T]`.
-        owner: Problem of each, `[T]`.
+        steps: Those of all problems; NaN is no verdict, which counts as missed.
         n_problems: Number of the problems.
     """
 
-    def __init__(self, values: Floats, right: Bools, owner: Places, n_problems: int) -> None:
-        self._n = n_problems
+    def __init__(self, steps: Steps, n_problems: int) -> None:
+        self._n, self._steps = n_problems, steps
+        values, right, owner = steps
         known = ~np.isnan(values)
         self._wanted = np.bincount(owner[right], minlength=n_problems).astype(np.float64)
         self._unwanted = np.bincount(owner[~right], minlength=n_problems).astype(np.float64)
@@ -32,11 +38,11 @@ class Thresholds:
         self._owner = owner[known][order]
         self._ends = np.flatnonzero(np.diff(self._values, append=np.inf) > 0)
 
-    def best(self, among: Bools) -> float | None:
+    def best(self, among: Bools) -> Threshold | None:
         """The threshold of the best macro-F1 over the steps of some problems.
 
-        It is as `best_threshold` has it: halfway between two of these problems' values, the
-        lowest of equals. None where they have no value.
+        It is halfway between two of these problems' values, the lowest of equals. None where
+        they have no value. Only for problems that are not reported.
 
         Args:
             among: Which problems, `[P]`.
@@ -44,6 +50,7 @@ class Thresholds:
         rows = among[self._owner]
         if not rows.any():
             return None
+        # Called wrong: the `i` lowest levels, for every `i`; at last all of them.
         right = np.cumsum(rows & self._right)[self._ends]
         wrong = np.cumsum(rows & ~self._right)[self._ends]
         total = np.concatenate([[0], right + wrong])
@@ -59,31 +66,21 @@ class Thresholds:
             all_right - right_below,
         ) + f1(self._unwanted[among].sum(), called_wrong, wrong_below)
         best = int(np.argmax(np.round(scores, 12)))
-        if best == 0:
-            return float(levels[0])
-        if best == len(levels):
-            return float(np.nextafter(levels[-1], np.inf))
-        return float((levels[best - 1] + levels[best]) / 2)
+        ends = np.concatenate(
+            [[levels[0]], (levels[:-1] + levels[1:]) / 2, [np.nextafter(levels[-1], np.inf)]]
+        )
+        return Threshold(float(ends[best]), float(scores[best] / 2))
 
     def counts(self, threshold: float) -> Floats:
-        """Wanted, called and rightly called, of right and of wrong steps, `[P, 6]`."""
-        called = self._values >= threshold
-        tables = [
-            np.bincount(self._owner[rows], minlength=self._n).astype(np.float64)
-            for rows in (called, called & self._right, ~called, ~called & ~self._right)
-        ]
-        return np.stack(
-            [self._wanted, tables[0], tables[1], self._unwanted, tables[2], tables[3]], axis=1
-        )
+        """What a threshold calls right and wrong, `[P, 6]`; see `Steps.called`."""
+        return self._steps.called(threshold, self._n)
 
 
-def f1(wanted: Floats | float, called: Floats, hits: Floats) -> Floats:
-    """F1, 0 where there is nothing to find and nothing found."""
-    total = np.asarray(wanted + called, dtype=np.float64)
-    result: Floats = np.divide(2.0 * hits, total, out=np.zeros_like(total), where=total > 0)
-    return result
+def best_threshold(scores: Sequence[float | None], correct: Sequence[bool]) -> Threshold | None:
+    """The threshold of the best macro-F1; see `Thresholds.best`. None without a score.
 
-
-def macro_f1(counts: Floats) -> Floats:
-    """Macro-F1 of counts `[..., 6]`, as `Thresholds.counts` gives them."""
-    return (f1(*np.moveaxis(counts[..., :3], -1, 0)) + f1(*np.moveaxis(counts[..., 3:], -1, 0))) / 2
+    Args:
+        scores: Scores of steps; None is no verdict.
+        correct: Which of the steps are right.
+    """
+    return Thresholds(Steps.of([scores], [correct]), 1).best(np.array([True]))

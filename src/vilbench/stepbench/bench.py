@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from vilbench.errors import InputError, RunError
 from vilbench.evaluate.labels import Labeller, checked, soundness
 from vilbench.evaluate.stages import noted
-from vilbench.stepbench.marks import NONE_WRONG, Mark, content
+from vilbench.problems.processbench import NONE_WRONG
+from vilbench.stepbench.marks import Mark, content
 from vilbench.stepbench.storing import Stored, stored
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run

@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vilbench.metrics.bootstrap import Bootstrap, Floats, percentiles
-
-NONE_WRONG = -1
-"""Prediction and label where no step is wrong."""
+from vilbench.problems.processbench import NONE_WRONG
 
 _ROUNDED = 12
 

@@ -15,15 +15,13 @@ from typing import Literal
 
 from vilbench.errors import ImageError, ProblemError
 from vilbench.problems import processbench, stepwise
+from vilbench.problems.processbench import NONE_WRONG
 from vilbench.types import Problem, Verdict
 
 Mark = Literal[1, 0, -1]
 """Right; neither, or not known; wrong."""
 
 Kind = Literal["visualprocessbench", "processbench"]
-
-NONE_WRONG = processbench.NONE_WRONG
-"""First error of a solution without one."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vilbench.diagnostics.probes.records import Unit
-from vilbench.metrics import Bootstrap
+from vilbench.metrics import Bootstrap, Separation
 from vilbench.metrics.bootstrap import Floats
 from vilbench.types import Problem
 
@@ -165,8 +165,11 @@ def reliance(changes: Sequence[Change]) -> Iterator[Reading]:
     yield kept
     lost = [[a - b] for a, b in zip(before, after, strict=True)]
     yield _mean("gain-lost", "share", lost, missing)._replace(n=n)
-    areas = [(_area(one, one.before), _area(one, one.after)) for one in usable]
-    both = [(a, b) for a, b in areas if a is not None and b is not None]
+    right = [one.correct for one in usable]
+    was_area = Separation([one.before for one in usable], right).areas().tolist()
+    is_area = Separation([one.after for one in usable], right).areas().tolist()
+    areas = zip(was_area, is_area, strict=True)
+    both = [(a, b) for a, b in areas if not (math.isnan(a) or math.isnan(b))]
     yield _mean("within-untouched", "auroc", [[a] for a, _ in both], missing)._replace(n=n)
     yield _mean("within", "auroc", [[b] for _, b in both], missing)._replace(n=n)
     yield _mean("within-lost", "auroc", [[a - b] for a, b in both], missing)._replace(n=n)
@@ -266,16 +269,6 @@ def _distance(change: Change, kinds: Sequence[str | None]) -> float:
         moved[kind] = moved.get(kind, 0.0) + b - a
     distance = math.fsum(abs(value) for value in moved.values()) / 2
     return distance if distance > 1e-12 else 0.0
-
-
-def _area(change: Change, scores: Sequence[float | None]) -> float | None:
-    """AUROC among the candidates of one problem; None without a scored right and wrong one."""
-    right = [s for s, ok in zip(scores, change.correct, strict=True) if ok and s is not None]
-    wrong = [s for s, ok in zip(scores, change.correct, strict=True) if not ok and s is not None]
-    if not right or not wrong:
-        return None
-    wins = sum((a > b) + 0.5 * (a == b) for a in right for b in wrong)
-    return wins / (len(right) * len(wrong))
 
 
 def _over_spread(changes: Sequence[Change], missing: int) -> Reading:
