@@ -317,10 +317,11 @@ async def reading(problems: int, n: int) -> Row:
 
 def measure(count: int) -> Iterator[str]:
     """Times of jobs and solutions, as lines."""
-    with connected(None, 1, Needs()) as told:
+    with connected(None, 1, Needs()) as room:
         rows = asyncio.run(overhead(count))
     rows.append(asyncio.run(reading(max(1, count // 24), 24)))
-    yield f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; {told}"
+    python = platform.python_version()
+    yield f"{platform.machine()}, {os.cpu_count()} CPUs, Python {python}; {room.told()}"
     yield f"{'':36} {'ms on the clock':>16} {'ms of this process':>19}"
     for row in rows:
         yield f"{row.name:36} {row.wall:16.2f} {row.here:19.2f}"

@@ -27,7 +27,7 @@ from vilbench.evaluate.pools import Scale
 from vilbench.evaluate.sampling import Sampler, sample
 from vilbench.evaluate.scoring import score
 from vilbench.evaluate.stages import SAMPLE, SCORE, noted
-from vilbench.executors.cluster import Needs, connected, hiring
+from vilbench.executors.cluster import LOOPBACK, Needs, connected, hiring
 from vilbench.executors.models import pooled
 from vilbench.executors.pool import Pool
 from vilbench.guided.solutions import Answering, answer
@@ -44,10 +44,7 @@ PROBLEMS = 24
 N = 2
 HERE = Path(__file__).parent
 SETTINGS = {
-    # Listens on the loopback alone; read when ray is imported.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",
+    **LOOPBACK,
     "RAY_AUTH_TOKEN": "a-token-of-these-tests-alone-0123456789",
     "PYTHONPATH": str(HERE),
     "OMP_NUM_THREADS": "1",

@@ -45,8 +45,10 @@ async def staffed(
     needs = cluster.Needs(executor.cpus, executor.gpus)
     try:
         connection = cluster.connected(executor.address, executor.workers, needs)
-        with connection as told:
-            say(f"ray: {told}; {executor.workers} workers wanted")
+        with connection as room:
+            say(f"ray: {room.told()}; workers wanted: {executor.workers}")
+            if room.gpus and not executor.gpus:
+                say("ray: workers use no GPU; --per-worker gpus=1 gives each one")
             hire = cluster.hiring(build_all, [one.config for one in held], needs)
             pool = Pool(hire, executor.workers, tries=executor.tries, name="ray")
             try:

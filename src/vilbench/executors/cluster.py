@@ -15,20 +15,26 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
-from vilbench.errors import InputError
+from vilbench.errors import ExecutorError, InputError
 from vilbench.executors.bench import Bench, Build, Job, Prepared, Refusal
 from vilbench.executors.pool import WorkerLostError
 
 _STORE_BYTES: Final = 256_000_000
 """Of objects on the way, in a cluster that is begun here."""
 
-_LOOPBACK: Final = {
-    # What Ray calls a machine without clusters: it listens on 127.0.0.1 and nowhere else.
+_HERE: Final = "127.0.0.1"
+SILENT: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
+"""Variables under which Ray tells nobody that it runs."""
+
+LOOPBACK: Final = {
+    **SILENT,
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
 }
+"""Variables under which Ray listens on 127.0.0.1 and nowhere else, as it does on systems on which
+it knows no clusters, and asks for a token; it reads them when it is imported."""
+
 _DETAIL: Final = "Worker exit detail:"
-_SILENT: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,28 @@ class Needs:
     gpus: float = 0.0
 
 
+@dataclass(frozen=True)
+class Room:
+    """What a cluster has.
+
+    Attributes:
+        machines: That are alive.
+        cpus: Processors of them all.
+        gpus: Accelerators.
+    """
+
+    machines: int
+    cpus: float
+    gpus: float
+
+    def told(self) -> str:
+        """In a line."""
+        machines = "1 machine" if self.machines == 1 else f"{self.machines} machines"
+        return f"{machines}, {self.cpus:g} CPUs, {self.gpus:g} GPUs"
+
+
 @contextmanager
-def connected(address: str | None, workers: int, needs: Needs) -> Iterator[str]:
+def connected(address: str | None, workers: int, needs: Needs) -> Iterator[Room]:
     """A connection to a cluster, given back at the end.
 
     A connection that the process has already is used and stays.
@@ -57,19 +83,20 @@ def connected(address: str | None, workers: int, needs: Needs) -> Iterator[str]:
         needs: Of each.
 
     Yields:
-        What there is, in a line.
+        What there is.
 
     Raises:
         InputError: There is no such cluster, or this machine is too small.
+        ExecutorError: Ray was imported before, in a way that lets others reach it.
     """
-    for name, value in (_SILENT if address is not None else {**_SILENT, **_LOOPBACK}).items():
+    for name, value in (SILENT if address is not None else LOOPBACK).items():
         os.environ.setdefault(name, value)
     if address is None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     if ray.is_initialized():
-        yield _told(ray)
+        yield _room(ray)
         return
     settings: dict[str, Any] = {"address": address}
     if address is None:
@@ -78,7 +105,7 @@ def connected(address: str | None, workers: int, needs: Needs) -> Iterator[str]:
             "num_cpus": max(os.cpu_count() or 1, ceil(workers * needs.cpus)),
             "include_dashboard": False,
             "object_store_memory": _STORE_BYTES,
-            "_node_ip_address": "127.0.0.1",
+            "_node_ip_address": _HERE,
         }
     elif address.startswith("ray://"):
         raise InputError(
@@ -90,16 +117,28 @@ def connected(address: str | None, workers: int, needs: Needs) -> Iterator[str]:
         told = str(error).split("\n", maxsplit=1)[0]
         raise InputError(f"no cluster of Ray there: {told}", field="--address") from error
     try:
-        gpus = ray.cluster_resources().get("GPU", 0.0)
-        if address is None and workers * needs.gpus > gpus:
-            raise InputError(
-                f"{workers} workers of {needs.gpus:g} GPUs need {workers * needs.gpus:g}, "
-                f"this machine has {gpus:g}",
-                field="--workers",
-            )
-        yield _told(ray)
+        if address is None:
+            _check_here(ray, workers, needs)
+        yield _room(ray)
     finally:
         ray.shutdown()
+
+
+def _check_here(ray: Any, workers: int, needs: Needs) -> None:
+    """Looks at a cluster that was begun here.
+
+    Raises:
+        InputError: It has too few accelerators.
+        ExecutorError: Others can reach it.
+    """
+    if {node["NodeManagerAddress"] for node in ray.nodes()} != {_HERE}:
+        raise ExecutorError("Ray listens beyond this machine: import it later, or begin it first")
+    gpus, wanted = _room(ray).gpus, workers * needs.gpus
+    if wanted > gpus:
+        raise InputError(
+            f"{workers} workers of {needs.gpus:g} GPUs need {wanted:g}, this machine has {gpus:g}",
+            field="--workers",
+        )
 
 
 def hiring(build: Build, configs: Sequence[Any], needs: Needs) -> Callable[[], RayWorker]:
@@ -175,8 +214,7 @@ def _brief(error: Exception) -> str:
     return reason.strip()[:200]
 
 
-def _told(ray: Any) -> str:
+def _room(ray: Any) -> Room:
     found = ray.cluster_resources()
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    machines = "1 machine" if nodes == 1 else f"{nodes} machines"
-    return f"{machines}, {found.get('CPU', 0):g} CPUs, {found.get('GPU', 0):g} GPUs"
+    alive = sum(bool(node["Alive"]) for node in ray.nodes())
+    return Room(alive, found.get("CPU", 0.0), found.get("GPU", 0.0))
