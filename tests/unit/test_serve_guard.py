@@ -226,6 +226,39 @@ def test_a_body_that_drips_is_cut(server: Running) -> None:
     assert time.monotonic() - begun < 4
 
 
+@pytest.mark.parametrize("head", [b"", b"G", b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nX: y"])
+def test_a_head_that_does_not_come_is_not_waited_for(server: Running, head: bytes) -> None:
+    begun = time.monotonic()
+    assert raw(server, head) == b""
+    assert 0.4 < time.monotonic() - begun < 4
+
+
+def test_nor_is_it_behind_a_request_that_came(server: Running) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        begun = time.monotonic()
+        connection.sendall(b"GET /hea")
+        time.sleep(0.3)
+        connection.sendall(b"lth")  # a byte now and then does not help
+        assert connection.recv(65536) == b""
+        assert 0.4 < time.monotonic() - begun < 4
+
+
+def test_a_body_may_take_longer_than_its_head(server: Running) -> None:
+    port = int(server.url.rpartition(":")[2])
+    body = json.dumps(asked("Step 1: x")).encode()
+    head = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        time.sleep(0.3)
+        connection.sendall(head)
+        time.sleep(0.3)  # more than 0.5 in all
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_requests_that_hold_too_much_memory_are_refused() -> None:
     with running(TextScorer(), limits=Limits(held_bytes=1_000)) as server:
         reply = server.post("/v1/score", asked("Step 1: " + "x" * 2_000))
@@ -242,10 +275,17 @@ def test_two_hosts_and_odd_lengths(server: Running) -> None:
         b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1e3\r\n\r\n",
         b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999\r\n\r\n",
+        b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n"
+        b"Content-Length: 2\r\n\r\n{}",
+        b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n X: folded\r\nY : z\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ):
-        said = raw(server, head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        said = raw(server, head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
         status = int(said.split(b" ")[1])
-        assert 400 <= status < 500, head
+        assert 400 <= status < 500 or status == 501, head
+        error = json.loads(said.partition(b"\r\n\r\n")[2])["error"]
+        assert set(error) == {"message", "type", "param", "code"}
 
 
 def test_every_answer_forbids_what_browsers_would_do(server: Running) -> None:

@@ -12,7 +12,7 @@ class Limits:
     Attributes:
         body_bytes: Of a request, with the images that are fetched for it.
         held_bytes: Of all requests that are under way.
-        body_seconds: Until a request's body has come.
+        body_seconds: Until a request's head has come, and again until its body has.
         images: Of a request.
         image_bytes: Of an encoded image.
         fetch_seconds: Of an image that is fetched, from its host's name to its last byte.

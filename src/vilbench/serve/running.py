@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 
 from vilbench.serve.app import Application
+from vilbench.serve.connections import connections
 
 _CONNECTIONS = 4096
 
@@ -24,7 +25,7 @@ def settings(made: Application) -> uvicorn.Config:
         proxy_headers=False,
         lifespan="on",
         ws="none",
-        http="h11",
+        http=connections(made.service.limits.body_seconds),
         h11_max_incomplete_event_size=64 << 10,
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=10,
