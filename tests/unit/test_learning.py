@@ -144,6 +144,24 @@ def test_recipes_that_cannot_be(tmp_path: Path) -> None:
         config.parse(data)
 
 
+def test_what_is_wrong_in_a_file_of_weights_is_named_with_file_and_field(tmp_path: Path) -> None:
+    path = tmp_path / "weights.yaml"
+    given = yaml.safe_load(written(learned(tmp_path / "dev")))
+    data = {**yaml.safe_load(RECIPE), "blends": str(path)}
+    data["scorers"][0]["learned"] = str(path)
+    given["prm"]["learned"]["terms"][0]["weight"] = 1e308
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    field = r"weights\.yaml: prm\.learned\.terms\.0\.weight: .*1e\+308 is beyond 1e\+100"
+    with pytest.raises(RecipeError, match=field):
+        config.parse(data)
+    given["prm"]["learned"]["terms"][0]["weight"] = 1.0
+    given["blends"][0]["learned"]["readings"][1]["high"] = -1e308
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    field = r"weights\.yaml: blends\.0\.learned\.readings\.1\.high: "
+    with pytest.raises(RecipeError, match=field):
+        config.parse(data)
+
+
 def test_votes_cannot_be_learned_where_nothing_was() -> None:
     with pytest.raises(ValueError, match="unknown aggregation"):
         ScorerPlan("prm", "step", Scale(0, 1), ("mean",), "learned")

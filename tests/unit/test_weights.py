@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from vilbench.selection.attention import CUES, Attended, Attention
+from vilbench.selection.attention import CUES, LARGEST, Attended, Attention
 from vilbench.selection.features import feature
 from vilbench.selection.fitting import (
     Form,
@@ -26,6 +27,7 @@ from vilbench.selection.fitting import (
 )
 from vilbench.selection.listwise import listwise
 from vilbench.selection.weights import Formula, Learned, Origin, Reading, Term
+from vilbench.types import Record
 
 Plant = Callable[[NDArray[np.float64], bool, np.random.Generator], None]
 
@@ -303,6 +305,56 @@ def test_records_refuse_what_cannot_be() -> None:
     term = Term(scorer="a", feature="mean", weight=1)
     with pytest.raises(ValidationError, match="takes one reading"):
         Formula(readings=(Reading(scorer="b", low=0, high=1),), terms=(term,))
+
+
+@pytest.mark.parametrize(
+    ("record", "given"),
+    [
+        (Reading, {"scorer": "a", "low": -1.7e308, "high": 1.7e308}),
+        (Reading, {"scorer": "a", "low": 0, "high": 1e-300}),
+        (Term, {"scorer": "a", "feature": "mean", "weight": 1e308}),
+        (Term, {"scorer": "a", "feature": "mean", "weight": 1, "centre": -1e308}),
+        (Term, {"scorer": "a", "feature": "mean", "weight": 1, "spread": 1e-308}),
+        (Attention, {"last": 1e308}),
+    ],
+)
+def test_numbers_that_overflow_are_refused(record: type[Record], given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        record.model_validate(given)
+
+
+ENDS = st.sampled_from([-LARGEST, -1.0, 0.0, 1.0, LARGEST])
+
+
+@given(
+    values=st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=5),
+    weight=ENDS,
+    centre=ENDS,
+    spread=st.sampled_from([1 / LARGEST, 1.0, LARGEST]),
+    low=ENDS,
+    width=st.sampled_from([1 / LARGEST, 1.0, LARGEST]),
+    name=st.sampled_from(["mean", "min", "product", "power:-3", "log-mean", "steps", "attention"]),
+)
+def test_a_score_is_a_number_whatever_a_scorer_says(
+    values: list[float | None],
+    weight: float,
+    centre: float,
+    spread: float,
+    low: float,
+    width: float,
+    name: str,
+) -> None:
+    attention = Attention(last=weight, low=centre, fall=weight) if name == "attention" else None
+    term = Term(
+        scorer="a", feature=name, weight=weight, centre=centre, spread=spread, attention=attention
+    )
+    high = min(LARGEST, low + width)
+    if high - low < 1 / LARGEST:
+        low, high = 0.0, width
+    formula = Formula(readings=(Reading(scorer="a", low=low, high=high),), terms=(term, term))
+    score = formula.score({"a": values})
+    assert (score is None) == all(value is None for value in values)
+    assert score is None or math.isfinite(score)
 
 
 def test_what_was_learned_is_read_back_as_it_was() -> None:

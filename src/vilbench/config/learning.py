@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
 from vilbench.evaluate.blends import Blend
 from vilbench.selection.weights import Learned
@@ -42,11 +42,31 @@ def _of_scorer(value: object, info: ValidationInfo) -> object:
     entry = _read(value).get(str(name))
     if not isinstance(entry, dict) or "learned" not in entry:
         raise ValueError(f"{value} holds nothing that was learned for '{name}'")
-    return entry["learned"]
+    return _from(value, f"{name}.learned", entry["learned"])
 
 
 def _of_blends(value: object) -> object:
-    return _read(value).get(_BLENDS, []) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    found = _read(value).get(_BLENDS, [])
+    for place, one in enumerate(found) if isinstance(found, list) else ():
+        if isinstance(one, dict) and "learned" in one:
+            _from(value, f"{_BLENDS}.{place}.learned", one["learned"])
+    return found
+
+
+def _from(file: str, place: str, data: object) -> Learned:
+    """What a file holds at a place; an error names both, and not the recipe that names it.
+
+    Raises:
+        ValueError: It is nothing that was learned.
+    """
+    try:
+        return Learned.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, (place, *first["loc"])))
+        raise ValueError(f"{file}: {field}: {first['msg']}") from error
 
 
 def _read(file: str) -> dict[Any, Any]:

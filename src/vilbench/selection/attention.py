@@ -11,13 +11,27 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from vilbench.selection.aggregation import Values
 from vilbench.selection.curve import Floats
 from vilbench.types import Number, Record
+
+LARGEST = 1e100
+"""Largest size of a learned number: products of three of them, and sums of those, are numbers."""
+
+
+def _moderate(value: float) -> float:
+    if abs(value) > LARGEST:
+        raise ValueError(f"{value} is beyond {LARGEST:g}: what is computed of it would overflow")
+    return value
+
+
+Learnable = Annotated[Number, AfterValidator(_moderate)]
 
 CUES = ("end", "last", "first", "centre", "low", "fall", "change")
 """Names of the parameters."""
@@ -37,13 +51,13 @@ class Attention(Record):
         change: How far it moved, in tenths.
     """
 
-    end: Number = 0.0
-    last: Number = 0.0
-    first: Number = 0.0
-    centre: Number = 0.0
-    low: Number = 0.0
-    fall: Number = 0.0
-    change: Number = 0.0
+    end: Learnable = 0.0
+    last: Learnable = 0.0
+    first: Learnable = 0.0
+    centre: Learnable = 0.0
+    low: Learnable = 0.0
+    fall: Learnable = 0.0
+    change: Learnable = 0.0
 
     def weights(self, values: Values) -> list[float]:
         """Weight of every step, 0 where there is no verdict; they sum up to 1.

@@ -13,34 +13,41 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from vilbench.selection.aggregation import Values
-from vilbench.selection.attention import Attention
+from vilbench.selection.attention import LARGEST, Attention, Learnable
 from vilbench.selection.features import feature
 from vilbench.types import Number, Record, Whole
 
 ATTENTION = "attention"
 """Name of the feature whose parameters a term holds itself."""
 
+FARTHEST = 1e12
+"""Most that a value on the unit scale may be: whatever a scorer says, a score is a number."""
+
 
 class Reading(Record):
     """How a scorer's values are put on the unit scale: `low` becomes 0 and `high` 1.
 
-    What lies beyond stays beyond, so that no two values become one.
+    What lies beyond stays beyond, so that no two values become one, up to `FARTHEST` times
+    the scale.
     """
 
     scorer: str = Field(min_length=1)
-    low: Number
-    high: Number
+    low: Learnable
+    high: Learnable
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Reading:
-        if not self.low < self.high:
+        if not self.high - self.low >= 1 / LARGEST:
             raise ValueError(f"{self.low} to {self.high} is no range")
         return self
 
     def unit(self, values: Values) -> list[float | None]:
         """The values on the unit scale; None stays None."""
         span = self.high - self.low
-        return [None if value is None else (value - self.low) / span for value in values]
+        return [
+            None if value is None else min(FARTHEST, max(-FARTHEST, (value - self.low) / span))
+            for value in values
+        ]
 
 
 class Term(Record):
@@ -51,9 +58,9 @@ class Term(Record):
 
     scorer: str = Field(min_length=1)
     feature: str
-    weight: Number
-    centre: Number = 0.0
-    spread: Number = Field(default=1.0, gt=0)
+    weight: Learnable
+    centre: Learnable = 0.0
+    spread: Learnable = Field(default=1.0, ge=1 / LARGEST)
     attention: Attention | None = None
 
     @model_validator(mode="after")
