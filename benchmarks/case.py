@@ -151,7 +151,7 @@ def make_prm(shape: Shape, device: str) -> LoadedPrm:
             "num_key_value_heads": shape.kv_heads,
             "intermediate_size": shape.feed_forward,
             "max_position_embeddings": 32_768,
-            "initializer_range": 0.04,
+            "initializer_range": shape.hidden**-0.5,
             "bos_token_id": tokenizer.pad_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
@@ -172,7 +172,7 @@ def make_prm(shape: Shape, device: str) -> LoadedPrm:
             "temporal_patch_size": 2,
             "window_size": WINDOW,
             "fullatt_block_indexes": list(shape.vision_full),
-            "initializer_range": 0.04,
+            "initializer_range": shape.vision_hidden**-0.5,
         },
         image_token_id=token(IMAGE_TOKEN),
         video_token_id=token(VIDEO_TOKEN),
@@ -222,7 +222,7 @@ def make_problem(prm: LoadedPrm, wanted: Lengths) -> Problem:
         (*common[k // 4], *(step() for _ in range(wanted.steps - len(common[0]))))
         for k in range(wanted.candidates)
     )
-    encoded = [encoder.encode(parts, steps) for steps in candidates]
+    encoded = encoder.encode_all(parts, candidates)
     return Problem(
         parts,
         candidates,

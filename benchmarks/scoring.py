@@ -97,6 +97,7 @@ class Bench:
         scoring = PrmScoring(self._prm, name, self._batch_tokens)
 
         def run() -> tuple[list[float], Cost]:
+            scoring.forget_images()
             found = scoring.score(self._problem.parts, self._problem.candidates)
             counts = found.counts
             read = [value for row in found.values for value in row if value is not None]
@@ -130,7 +131,7 @@ class Bench:
 
         @torch.inference_mode()
         def run() -> tuple[list[float], Cost]:
-            encoded = [encoder.encode(problem.parts, steps) for steps in problem.candidates]
+            encoded = encoder.encode_all(problem.parts, problem.candidates)
             rows = [torch.tensor([*one.prompt.ids, *one.ids]) for one in encoded]
             ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
             lengths = torch.tensor([len(row) for row in rows])

@@ -32,7 +32,6 @@ from rich.table import Table
 
 from case import SHAPES, Lengths, Problem, Work, make_prm, make_problem
 from vilbench.backbone.model import Backbone
-from vilbench.backbone.vision import batched_vision
 from vilbench.prm.folder import LoadedPrm
 from vilbench.training.batch import Batch, Collator
 from vilbench.training.encoding import Encoding, Siblings
@@ -160,7 +159,7 @@ class Bench:
         counts = torch.zeros(len(way.batches[0].counts()))
         counts[0] = labels
         attention = sibling_attention(self._prm.model.backbone)
-        with batched_vision(), attention if way.short else contextlib.nullcontext():
+        with attention if way.short else contextlib.nullcontext():
             for batch in way.batches:
                 learner.objective.total(learner(batch), counts).backward()  # type: ignore[no-untyped-call]
         return {

@@ -59,7 +59,7 @@ def test_every_way_gives_the_values_of_the_stock_model(loaded: LoadedPrm, way: W
         assert list(values) == pytest.approx(reference(loaded, PARTS, steps), abs=1e-5)
     if way in ("shared", "tree"):
         assert scored.counts.image_encodings == 2
-        assert scored.counts.forwards == 2
+        assert scored.counts.forwards == 1
 
 
 def test_no_image_and_another_image(loaded: LoadedPrm) -> None:

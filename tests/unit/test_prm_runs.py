@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,3 +90,17 @@ def test_the_longer_of_two_that_begin_alike_holds_the_tokens() -> None:
     packing = pack([(5, 6), (5, 6, 7, 8), (5, 6)], share=True)
     assert packing.runs == (Run(1, 0, 0, 4, None, 0, 4),)
     assert [list(places) for places in packing.places] == [[0, 1], [0, 1, 2, 3], [0, 1]]
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=5))
+def test_what_is_common_to_all_occurs_once_in_any_case(given: list[list[int]]) -> None:
+    common = (7, 8, 9)
+    packing = pack([(*common, *ids) for ids in given], share=False, common=len(common))
+    assert packing.tokens == len(common) + sum(map(len, given))
+    first, *rest = packing.runs
+    assert (first.skip, first.parent, first.reach) == (0, None, packing.tokens)
+    for run in rest:
+        assert (run.skip, run.parent, run.shared) == (3, 0, 3)
+    for ids, places in zip(given, packing.places, strict=True):
+        assert list(places[:3]) == [0, 1, 2] and len(places) == 3 + len(ids)
+        assert list(np.diff(places[3:])) == [1] * (len(ids) - 1)

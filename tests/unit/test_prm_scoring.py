@@ -96,6 +96,8 @@ def test_four_ways_give_one_result(
 ) -> None:
     parts = parts_of(images, question)
     shuffled = random.sample(range(len(candidates)), len(candidates))
+    for way in WAYS:
+        scoring(way, side).forget_images()
     found = {way: scoring(way, side).score(parts, candidates) for way in WAYS}
     reference = found["per-prefix"]
     for scored in found.values():
@@ -161,7 +163,7 @@ def test_forwards_and_key_values_stay_within_the_budget() -> None:
     candidates = [("left " * k, "right") for k in range(1, 13)]
     prm, parts = tiny(), (data.picture(1), "How many?")
     whole = PrmScoring(prm, "shared").score(parts, candidates)
-    assert whole.counts.forwards == 2
+    assert whole.counts.forwards == 1
     with fails_above(prm, 10**9, ValueError()) as sizes:
         cut = PrmScoring(prm, "shared", 40).score(parts, candidates)
     assert len(sizes) == cut.counts.forwards
@@ -170,13 +172,14 @@ def test_forwards_and_key_values_stay_within_the_budget() -> None:
     close(cut, whole)
     # Two layers, two heads of 8, keys and values, four bytes each.
     token = 2 * 2 * 2 * 8 * 4
-    assert cut.counts.peak_kv_bytes == sizes[0] * token + max(sizes[1:]) * token // 2
-    assert whole.counts.peak_kv_bytes == sizes[0] * token + sum(sizes[1:]) * token // 2
+    prompt = len(prm.encoder().encode(parts, ()).prompt.ids)
+    assert cut.counts.peak_kv_bytes == prompt * token + max(sizes) * token // 2
+    assert whole.counts.peak_kv_bytes == sum(sizes) * token // 2
     alone = PrmScoring(prm, "per-candidate").score(parts, candidates)
     assert alone.counts.peak_kv_bytes == max(alone.lengths) * token // 2
 
 
-def test_key_values_of_shared_steps_are_kept_for_later_batches_and_let_go() -> None:
+def test_key_values_of_shared_steps_are_kept_for_later_batches() -> None:
     first, second = "left " * 20, "right " * 20
     branches = [(step, end) for step in (first, second) for end in ("a", "b b", "c c c")]
     prm, parts = tiny(), ("How many?",)
@@ -184,14 +187,15 @@ def test_key_values_of_shared_steps_are_kept_for_later_batches_and_let_go() -> N
     cut = PrmScoring(prm, "tree", 1).score(parts, branches)
     close(cut, whole)
     assert cut.counts.tokens == whole.counts.tokens
-    assert cut.counts.forwards == 1 + len(branches)
-    # The prompt and one of the two long steps at a time, and the longest run in work.
+    assert cut.counts.forwards == len(branches)
+    # The prompt with the long step that is computed together with it, the other long step,
+    # and the longest run in work.
     encoded = [prm.encoder().encode(parts, steps) for steps in branches]
     token = 2 * 2 * 2 * 8 * 4
-    longest = max(one.ends[0] + 1 for one in encoded)
-    work = max(len(one.ids) for one in encoded)
+    first_long, second_long = (encoded[k].ends[0] + 1 for k in (0, 3))
+    work = len(encoded[0].prompt.ids) + max(len(one.ids) for one in encoded)
     assert cut.counts.peak_kv_bytes <= (
-        (len(encoded[0].prompt.ids) + longest) * token + work * token // 2
+        (len(encoded[0].prompt.ids) + first_long + second_long) * token + work * token // 2
     )
 
 

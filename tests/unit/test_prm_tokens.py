@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import engine_data as data
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vilbench.backbone.tokens import Encoded
 from vilbench.errors import CheckpointError, InputError
 from vilbench.prm.tokens import StepEncoder
 from vilbench.steps import FORMATS
@@ -37,12 +40,13 @@ def test_steps_stand_behind_the_prompt_with_an_end_token_each() -> None:
     assert encoder().step_id == end
     assert [k for k, token in enumerate(encoded.ids) if token == end] == list(encoded.ends)
     assert len(encoded.ends) == len(STEPS)
+    spans = encoder().spans(encoded, STEPS)
     begin = 0
     for k, (step, stop) in enumerate(zip(STEPS, encoded.ends, strict=True)):
         text = step.strip()
         assert data.tokenizer().decode(encoded.ids[begin:stop]) == text + "\n"
-        assert set(encoded.owners[begin : stop + 1]) == {k}
-        offsets = encoded.stops[begin : stop + 1]
+        assert set(spans.owners[begin : stop + 1]) == {k}
+        offsets = spans.stops[begin : stop + 1]
         assert list(offsets) == sorted(offsets)
         assert offsets[-1] == len(text)
         begin = stop + 1
@@ -51,10 +55,11 @@ def test_steps_stand_behind_the_prompt_with_an_end_token_each() -> None:
 
 
 def test_stops_say_which_characters_a_token_ends_with() -> None:
-    encoded = encoder().encode(PARTS, ["I count", "é🙂x"])
     texts = ["I count", "é🙂x"]
+    encoded = encoder().encode(PARTS, texts)
+    owners, stops = encoder().spans(encoded, texts)
     spelled = ["", ""]
-    for token, owner, stop in zip(encoded.ids, encoded.owners, encoded.stops, strict=True):
+    for token, owner, stop in zip(encoded.ids, owners, stops, strict=True):
         if token != data.tokenizer().eos_token_id:
             spelled[owner] = texts[owner][:stop]
     assert spelled == texts
@@ -62,7 +67,7 @@ def test_stops_say_which_characters_a_token_ends_with() -> None:
     known = [
         data.tokenizer().decode(encoded.ids[begin : k + 1]) for k in range(begin, len(encoded.ids))
     ]
-    for text, stop in zip(known, encoded.stops[begin:], strict=True):
+    for text, stop in zip(known, stops[begin:], strict=True):
         whole = text.replace("�", "").split("\n")[0]
         assert whole == "é🙂x"[:stop]
 
@@ -80,12 +85,42 @@ def test_no_text_forges_a_step_end_or_an_image() -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=20), min_size=1, max_size=5))
 def test_ids_of_the_first_steps_begin_the_whole(steps: list[str]) -> None:
     whole = encoder().encode(("?",), steps)
-    assert len(whole.ids) == len(whole.owners) == len(whole.stops)
+    spans = encoder().spans(whole, steps)
+    assert len(whole.ids) == len(spans.owners) == len(spans.stops)
     assert len(whole.ends) == len(steps)
     for k in range(len(steps)):
         first = encoder().encode(("?",), steps[: k + 1])
         assert first.ids == whole.ids[: whole.ends[k] + 1]
-        assert first.stops == whole.stops[: whole.ends[k] + 1]
+        stops = encoder().spans(first, steps[: k + 1]).stops
+        assert stops == spans.stops[: whole.ends[k] + 1]
+
+
+def test_candidates_are_encoded_as_each_alone_and_their_texts_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = encoder()
+    candidates = [STEPS, (), STEPS[:2], (*STEPS[1:], HOSTILE)]
+    alone = [own.encode(PARTS, steps) for steps in candidates]
+    prompts: list[Prompt] = []
+    texts: list[str] = []
+    one, many = own.encoder.encode, own.encoder.encode_texts
+
+    def encode(prompt: Prompt) -> Encoded:
+        prompts.append(prompt)
+        return one(prompt)
+
+    def encode_texts(some: Sequence[str]) -> list[tuple[int, ...]]:
+        texts.extend(some)
+        return many(some)
+
+    monkeypatch.setattr(own.encoder, "encode", encode)
+    monkeypatch.setattr(own.encoder, "encode_texts", encode_texts)
+    assert own.encode_all(PARTS, candidates) == alone
+    assert len(prompts) == 1
+    assert sorted(texts) == sorted({step.strip() + "\n" for step in (*STEPS, HOSTILE)})
+    assert own.encode_all(PARTS, []) == []
+    for text, ids in zip(texts, many(texts), strict=True):
+        assert own.encoder.encode_text(text).ids == ids
 
 
 def test_another_step_token() -> None:
@@ -120,8 +155,9 @@ def test_over_long_input() -> None:
         begin = whole.ends[dropped - 1] + 1
         assert cut.prompt == whole.prompt
         assert cut.ids == whole.ids[begin:]
-        assert cut.owners == whole.owners[begin:]
-        assert cut.stops == whole.stops[begin:]
+        left, all_of_it = encoder().spans(cut, STEPS), encoder().spans(whole, STEPS)
+        assert left.owners == all_of_it.owners[begin:]
+        assert left.stops == all_of_it.stops[begin:]
         assert [cut.ids[end] for end in cut.ends] == [whole.ids[-1]] * (4 - dropped)
         values = cut.spread([0.5] * (4 - dropped))
         assert values == (None,) * dropped + (0.5,) * (4 - dropped)

@@ -11,7 +11,6 @@ import pytest
 import torch
 import training_data as training
 
-from vilbench.backbone.vision import batched_vision
 from vilbench.errors import CheckpointError
 from vilbench.prm.folder import LoadedPrm
 from vilbench.training.batch import Batch
@@ -82,7 +81,7 @@ def test_grouped_gradients_are_the_sum_over_prefixes(prm: LoadedPrm, short: bool
     assert len(grouped.ids) == 3 and len(one_by_one) == len(grouped.ends.places)
     theirs = gradients(learner, one_by_one)
     attention = sibling_attention(prm.model.backbone) if short else contextlib.nullcontext()
-    with batched_vision(), attention:
+    with attention:
         close(gradients(learner, [grouped]), theirs)
 
 
@@ -97,7 +96,7 @@ def test_all_losses_of_siblings_are_those_of_single_rows(prm: LoadedPrm, seed: i
     assert torch.equal(together.counts(), alone.counts())
     assert all(count > 0 for count in together.counts().tolist())
     theirs, sums = gradients(learner, [alone]), learner(alone)
-    with batched_vision(), sibling_attention(prm.model.backbone):
+    with sibling_attention(prm.model.backbone):
         ours = learner(together)
         close(gradients(learner, [together]), theirs)
         apart = [training.collator(prm)([one]) for one in encoded]
@@ -196,7 +195,7 @@ def test_checkpointing_changes_nothing(prm: LoadedPrm) -> None:
     learner = training.learner(prm)
     model = prm.model.backbone
     model.train()
-    with batched_vision(), sibling_attention(model):
+    with sibling_attention(model):
         plain = gradients(learner, [batch])
         model.gradient_checkpointing_enable({"use_reentrant": False})
         try:

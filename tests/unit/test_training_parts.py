@@ -66,15 +66,16 @@ def test_marks_and_learnt_tokens(prm: LoadedPrm) -> None:
     ((siblings),) = training.encoded(prm, [row(steps, (1.0, 0.0, None), marks=marks)], loss)
     (solution,) = siblings.solutions
     pieces = prm.encoder().encode(("How many?",), steps)
+    spans = prm.encoder().spans(pieces, steps)
     ends = set(pieces.ends)
     wanted = []
-    for place, (owner, stop) in enumerate(zip(pieces.owners, pieces.stops, strict=True)):
+    for place, (owner, stop) in enumerate(zip(*spans, strict=True)):
         inside = [m.value for m in marks[owner] if m.start < stop <= m.end]
         if inside and place not in ends:
             wanted.append((place, inside[0]))
     assert list(zip(*solution.marks, strict=True)) == wanted and len(wanted) >= 4
     learnt = set(solution.learn.tolist())
-    for place, (owner, stop) in enumerate(zip(pieces.owners, pieces.stops, strict=True)):
+    for place, (owner, stop) in enumerate(zip(*spans, strict=True)):
         right = owner == 0 or (owner == 1 and stop <= 8)
         assert (place in learnt) == (right and place not in ends), place
     assert solution.ends.places.tolist() == list(pieces.ends[:2])

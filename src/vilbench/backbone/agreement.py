@@ -20,7 +20,9 @@ PROVEN = frozenset({"qwen2_5_vl"})
 """Families whose agreement the tests prove; the others are checked when they are loaded."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1.5e-1}
-"""Largest difference of logits that is rounding, as a share of the logits' spread."""
+"""Largest root mean square of differences that is rounding, as a share of the values' spread.
+The largest single difference would tell less: in bfloat16 that of a deep model over a large
+vocabulary is many times the usual one."""
 
 
 def check_agreement(backbone: Backbone, encoder: PromptEncoder) -> None:
@@ -41,7 +43,7 @@ def check_agreement(backbone: Backbone, encoder: PromptEncoder) -> None:
             ours[leaf.stem] = backbone.logits(chunk.hidden[leaf.row, leaf.end - leaf.start - 1])
     for k, stem in enumerate(stems):
         theirs = _own_logits(backbone, placed, stem.ids)
-        difference = float((ours[k] - theirs).abs().max())
+        difference = float((ours[k] - theirs).square().mean().sqrt())
         if not difference <= TOLERANCE[backbone.shape.dtype] * float(theirs.std()):
             raise CheckpointError(
                 "models of this family are not supported: prefixes cannot be shared (logits "

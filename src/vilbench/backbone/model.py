@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from vilbench.backbone.keyvalues import CacheShape, KeyValues
+from vilbench.backbone.norms import fuse_norms
 from vilbench.backbone.tokens import Encoded, Pixels
+from vilbench.backbone.vision import batch_windows
 from vilbench.errors import CheckpointError
 from vilbench.types import Image
 
@@ -88,6 +90,8 @@ class Backbone:
             raise CheckpointError(
                 "there is no image token", file="config.json", field="image_token_id"
             )
+        batch_windows(model)
+        fuse_norms(model)
         self.model = model
         self.shape = CacheShape.of(model)
         self.context = int(getattr(text, "max_position_embeddings", None) or 2**31)
@@ -136,6 +140,10 @@ class Backbone:
             self._features.move_to_end(images)
         while len(self._features) > max(self._remember, len(pixels)):
             self._features.popitem(last=False)
+
+    def forget_images(self) -> None:
+        """Lets all features go; images that come again are encoded again."""
+        self._features.clear()
 
     def _rows(self, parts: Sequence[Tensor]) -> Tensor:
         """Features of several images as one tensor `[n, W]`."""
@@ -216,20 +224,27 @@ class Backbone:
             attention_mask=torch.from_numpy(seen[:, None]).to(device),
             past_key_values=cache,
             use_cache=True,
-            **self._deeper(embedded, shown),
+            **self.deeper(
+                {row * tokens: one for row, one in enumerate(shown) if one is not None}, embedded
+            ),
         ).last_hidden_state
         return hidden
 
-    def _deeper(self, embedded: Tensor, shown: Sequence[Encoded | None]) -> dict[str, Any]:
-        """Image features for deeper layers, as decoders take them; none in most families."""
-        rows = [(k, one) for k, one in enumerate(shown) if one is not None]
-        layers = [self._features[prompt.images].deep for _, prompt in rows]
+    def deeper(self, shown: Mapping[int, Encoded], embedded: Tensor) -> dict[str, Any]:
+        """Image features for deeper layers, as decoders take them; none in most families.
+
+        Args:
+            shown: Prompts whose images are placed in `embedded`, by the index of their first
+                token over all rows; in the order of these.
+            embedded: `[R, S, W]`.
+        """
+        layers = [self._features[one.images].deep for one in shown.values() if one.images]
         if not any(layers):
             return {}
         mask = torch.zeros(embedded.shape[:2], dtype=torch.bool)
-        for row, prompt in rows:
-            ids = torch.tensor(prompt.ids[: prompt.image_end])
-            mask[row, : prompt.image_end] = ids == self.image_id
+        for first, one in shown.items():
+            ids = torch.tensor(one.ids[: one.image_end])
+            mask.view(-1)[first : first + one.image_end] = ids == self.image_id
         return {
             "visual_pos_masks": mask.to(embedded.device),
             "deepstack_visual_embeds": [torch.cat(one) for one in zip(*layers, strict=True)],

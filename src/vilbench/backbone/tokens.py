@@ -171,6 +171,20 @@ class PromptEncoder:
             begin = max(begin, end)
         return Pieces(tuple(encoding.ids), tuple(texts[: len(starts)]))
 
+    def encode_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Ids of continuations as `encode_text` has them, many at a time.
+
+        Raises:
+            EngineError: A text is not valid Unicode.
+        """
+        try:
+            found = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (UnicodeError, TypeError):
+            for text in texts:  # one by one, to name the text
+                self._encoding(text)
+            raise
+        return [tuple(one.ids) for one in found]
+
     def decode(self, ids: Sequence[int]) -> Pieces:
         """Text of sampled ids, piece by piece; control tokens spell nothing."""
         stream = self.stream()

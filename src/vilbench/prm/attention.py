@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vilbench.backbone.vision import has_flash
+
 _PLAIN_QUERIES = 1024
 """Queries of a block of the plain way, which holds all their scores."""
 
@@ -52,7 +54,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float, *, causal: b
             query, keys, values, 0.0, causal, scale=scale
         )
         return Block(output, total)
-    if _has_flash(query):
+    if has_flash(query):
         found = torch.ops.aten._scaled_dot_product_flash_attention(
             query, keys, values, 0.0, causal, False, scale=scale
         )
@@ -119,6 +121,30 @@ def attend_padded(
     ]
 
 
+def attend_packed(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, bounds: Tensor, longest: int
+) -> Block:
+    """What `attend_each` computes, as one block, by one call without pads.
+
+    For a GPU in half precision (`vilbench.backbone.vision.has_flash`).
+
+    Args:
+        query: `[K, G, T, D]`.
+        key: `[K, T, D]`.
+        value: `[K, T, D]`.
+        scale: What scores are multiplied with.
+        bounds: `[R + 1]`, int32; sequence `r` is from `bounds[r]` to `bounds[r + 1] - 1`, and
+            together they are all T tokens.
+        longest: Most tokens of a sequence.
+    """
+    queries = query.flatten(0, 1).transpose(0, 1)
+    keys, values = key.transpose(0, 1), value.transpose(0, 1)
+    found = torch.ops.aten._flash_attention_forward(
+        queries, keys, values, bounds, bounds, longest, longest, 0.0, True, False, scale=scale
+    )
+    return Block(found[0].transpose(0, 1).view_as(query), found[1].view(query.shape[:3]))
+
+
 def merge(whole: Block, part: Block, begin: int, end: int) -> None:
     """Merges `part`, over further keys for the queries `begin` to `end - 1`, into `whole`.
 
@@ -128,8 +154,3 @@ def merge(whole: Block, part: Block, begin: int, end: int) -> None:
     weight = torch.sigmoid(part.logsumexp - total)
     output.lerp_(part.output.to(output.dtype), weight[..., None])
     torch.logaddexp(total, part.logsumexp, out=total)
-
-
-def _has_flash(query: Tensor) -> bool:
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    return query.device.type == "cuda" and half and query.shape[-1] % 8 == 0

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache
 
 from vilbench.backbone.memory import ran_out
 from vilbench.backbone.model import Backbone
@@ -18,13 +17,16 @@ from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import Encoded
 from vilbench.prm.model import RewardModel
 from vilbench.prm.runs import Packing, joined, pack
-from vilbench.prm.trunk import KeyValue, Trunk, run_packed
+from vilbench.prm.trunk import Trunk, run_packed
 
 Values = npt.NDArray[np.float32]
 """Values after tokens."""
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Most tokens of a forward by kind of device: more would not fill it better."""
+
+_REMEMBERED = 32
+"""Sets of images whose features are kept: a guided search scores one question many times."""
 
 
 class Bundle(NamedTuple):
@@ -70,7 +72,7 @@ class Forwards:
     def __init__(self, model: RewardModel, max_batch_tokens: int | None) -> None:
         self.counts = ScoringCounts()
         self._model = model
-        self._backbone = Backbone(model.backbone)
+        self._backbone = Backbone(model.backbone, remember=_REMEMBERED)
         self._shape = self._backbone.shape
         self._inner: Any = model.backbone.model
         self._decoder: Any = model.backbone.get_decoder()
@@ -82,43 +84,32 @@ class Forwards:
 
     def whole(self, prompt: Placed, ids: Sequence[int]) -> Values:
         """Values `[L]` after `ids` that stand behind a prompt, everything computed anew."""
-        hidden = self._own(prompt, ids, None)
+        hidden = self._own(prompt, ids)
         self._held(len(hidden) * self._shape.token_bytes // self._shape.layers)
         values: Values = self._model.head(hidden[len(hidden) - len(ids) :]).cpu().numpy()
         return values
 
-    def packed(
-        self, prompt: Placed, sequences: Sequence[Sequence[int]], packing: Packing
-    ) -> Values:
-        """Values `[T]` in packed order after sequences that stand behind one prompt."""
-        cache = DynamicCache(config=self._decoder.config)
-        self._own(prompt, (), cache)
-        stem = [KeyValue(layer.keys[0], layer.values[0]) for layer in cache.layers]
-        trunk = Trunk(self._shape, stem, packing)
-        first = len(prompt.encoded.ids) + self._backbone.shift(prompt.encoded, prompt.pixels)
-        ids = np.concatenate([sequences[run.sequence][run.skip :] for run in packing.runs])
-        positions = np.concatenate(
-            [np.arange(run.skip, run.skip + run.end - run.begin) for run in packing.runs]
-        )
-        return self._all(packing, trunk, ids, positions + first, {})
-
-    def together(self, bundles: Sequence[Bundle]) -> list[list[Values]]:
-        """Values after the sequences of several prompts, `[L]` each, in as few forwards.
+    def packed(self, bundles: Sequence[Bundle], *, share: bool) -> list[list[Values]]:
+        """Values after the sequences of one or more prompts, `[L]` each, in as few forwards.
 
         Each prompt is packed with its own sequences, which share it; prompts share nothing.
-        Images of all prompts go through the vision tower together.
+        Images go through the vision tower together, and those seen lately not again.
+
+        Args:
+            bundles: The prompts with their sequences.
+            share: Whether what sequences of one prompt begin with in common is computed once.
         """
         backbone = self._backbone
         images = backbone.counts.image_encodings
-        shown = [one.prompt for one in bundles if one.prompt.encoded.images]
-        backbone.encode_images({one.encoded.images: one.pixels for one in shown})
+        placed = [one.prompt for one in bundles if one.prompt.encoded.images]
+        backbone.encode_images({one.encoded.images: one.pixels for one in placed})
         self.counts.image_encodings += backbone.counts.image_encodings - images
         packings, whole, places, prompts = [], [], [], {}
         runs = 0
         for one in bundles:
             prompt = one.prompt.encoded
             sequences = [(*prompt.ids, *ids) for ids in one.sequences]
-            packing = pack(sequences, share=True)
+            packing = pack(sequences, share=share, common=len(prompt.ids))
             prompts[runs] = prompt  # the run that begins with it
             runs += len(packing.runs)
             packings.append(packing)
@@ -134,19 +125,16 @@ class Forwards:
             ],
             axis=1,
         )
-        trunk = Trunk(self._shape, [], packing)
-        values = self._all(packing, trunk, ids, positions, prompts)
+        values = self._all(packing, ids, positions, prompts)
         own = iter(packing.places)
         return [
             [values[next(own)[len(one.prompt.encoded.ids) :]] for _ in one.sequences]
             for one in bundles
         ]
 
-    def deepens(self, bundles: Sequence[Bundle]) -> bool:
-        """Whether image features enter deeper layers, which `together` does not know of."""
-        return hasattr(self._decoder, "_deepstack_process") and any(
-            one.prompt.encoded.images for one in bundles
-        )
+    def forget_images(self) -> None:
+        """Lets image features go, which are kept for questions that are scored again."""
+        self._backbone.forget_images()
 
     def _places(self, prompt: Placed, length: int) -> npt.NDArray[np.int64]:
         """Positions `[A, length]` of a prompt's tokens and of those behind them."""
@@ -161,7 +149,6 @@ class Forwards:
     def _all(
         self,
         packing: Packing,
-        trunk: Trunk,
         ids: npt.NDArray[np.int64],
         positions: npt.NDArray[np.int64],
         prompts: Mapping[int, Encoded],
@@ -170,6 +157,7 @@ class Forwards:
 
         A batch that memory does not hold is halved, and so are later ones.
         """
+        trunk = Trunk(self._shape, packing)
         values: Values = np.empty(packing.tokens, dtype=np.float32)
         todo = list(packing.chunks(self._budget))[::-1]
         while todo:
@@ -188,7 +176,7 @@ class Forwards:
         self._held(trunk.peak_bytes)
         return values
 
-    def _own(self, prompt: Placed, more: Sequence[int], cache: Cache | None) -> Tensor:
+    def _own(self, prompt: Placed, more: Sequence[int]) -> Tensor:
         """Last hidden states `[L, W]` of prompt and `more`, by the model's own forward."""
         device = self._shape.device
         ids = torch.tensor([[*prompt.encoded.ids, *more]], device=device)
@@ -198,8 +186,7 @@ class Forwards:
         hidden: Tensor = self._inner(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            past_key_values=cache,
-            use_cache=cache is not None,
+            use_cache=False,
             **inputs,
         ).last_hidden_state
         self._count(ids.shape[1])
@@ -227,7 +214,8 @@ class Forwards:
             for begin, prompt in begins.items():
                 if prompt.images:
                     self._backbone.place_images(embedded[begin:], prompt)
-            hidden = run_packed(self._decoder, embedded, places, sight, self._shape.layers)
+            deeper = self._backbone.deeper(begins, embedded[None])
+            hidden = run_packed(self._decoder, embedded, places, sight, self._shape.layers, deeper)
             values: Values = self._model.head(hidden).cpu().numpy()
         except Exception as error:
             if not ran_out(error) or len(chunk) == 1:

@@ -1,9 +1,10 @@
 """Token sequences as runs: what each adds to what others have computed already.
 
-The sequences stand behind one prompt. Put in order, each adds a run: its tokens from where it
-leaves the sequence before. All runs, one behind the other, are the packed order, in which
-every distinct beginning occurs once and whatever builds on a run follows it without a gap.
-So the tokens that a run's descendants see of it are one block, seen whole or not at all.
+Put in order, each sequence adds a run: its tokens from where it leaves the sequence before. A
+prompt that all begin with is part of the first run. All runs, one behind the other, are the
+packed order, in which every distinct beginning occurs once and whatever builds on a run
+follows it without a gap. So the tokens that a run's descendants see of it are one block, seen
+whole or not at all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Run(NamedTuple):
         skip: How many of its tokens stand in earlier runs.
         begin: Packed index of its first token.
         end: Behind its last one.
-        parent: Run that it leaves; None if it stands on the prompt alone.
+        parent: Run that it leaves; None if it shares nothing.
         shared: How many tokens of the parent it builds on.
         reach: Packed index behind the last token that builds on it, or on its own end.
     """
@@ -63,13 +64,15 @@ class Packing:
             yield range(first, len(self.runs))
 
 
-def pack(sequences: Sequence[Sequence[int]], *, share: bool) -> Packing:
+def pack(sequences: Sequence[Sequence[int]], *, share: bool, common: int = 0) -> Packing:
     """The runs of token sequences.
 
     Args:
         sequences: Token ids.
         share: Whether beginnings that several sequences have in common occur once. If not,
             every sequence is a run of its own, in the order of their lengths.
+        common: So many first tokens, fewer than any sequence has, are alike in all of them,
+            and occur once in any case.
     """
     arrays = [np.asarray(ids, dtype=np.int64) for ids in sequences]
     if share:
@@ -84,8 +87,8 @@ def pack(sequences: Sequence[Sequence[int]], *, share: bool) -> Packing:
     previous: int | None = None
     for i in order:
         skip = 0
-        if share and previous is not None:
-            skip = _common(arrays[previous], arrays[i])
+        if previous is not None:
+            skip = _common(arrays[previous], arrays[i]) if share else common
             places[i] = places[previous][:skip]
         previous = i
         added = len(arrays[i]) - skip

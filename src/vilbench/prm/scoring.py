@@ -9,9 +9,9 @@ the language-model head.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -23,7 +23,6 @@ from vilbench.errors import EngineError
 from vilbench.prm.agreement import check_agreement, is_proven
 from vilbench.prm.folder import LoadedPrm
 from vilbench.prm.forwards import Bundle, Forwards, ScoringCounts, Values
-from vilbench.prm.runs import pack
 from vilbench.prm.tokens import EncodedSteps
 from vilbench.types import Image
 
@@ -91,7 +90,6 @@ class PrmScoring:
         if way in ("shared", "tree") and not is_proven(loaded.model):
             check_agreement(loaded.model, self.encoder.encoder)
 
-    @torch.inference_mode()
     def score(self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]) -> Scored:
         """Values of all steps.
 
@@ -104,32 +102,11 @@ class PrmScoring:
             EngineError: Memory ran out for a single candidate, a value is not a finite
                 number, or a text is not valid Unicode.
         """
-        encoded = [self.encoder.encode(parts, steps) for steps in candidates]
-        todo = [one for one in encoded if one.ends]
-        self._forwards.counts = ScoringCounts()
-        found: Iterator[Values] = iter(())
-        if todo:
-            prompt = todo[0].prompt
-            images = prompt.images
-            pixels = self.encoder.encoder.pixels(images) if images else {}
-            try:
-                found = iter(self._values(Placed(prompt, pixels), todo))
-            except Exception as error:
-                if not ran_out(error):
-                    raise
-                raise EngineError("there is not enough memory for a single candidate") from error
-        values = []
-        for k, one in enumerate(encoded):
-            own = next(found) if one.ends else np.empty(0)
-            if not np.isfinite(own).all():
-                raise EngineError(f"candidate {k} has a value that is not a finite number")
-            values.append(one.spread([float(value) for value in own]))
-        lengths = tuple(len(one.prompt.ids) + len(one.ids) for one in encoded)
-        return Scored(tuple(values), lengths, self._forwards.counts)
+        return self.score_many([Asked(parts, candidates)])[0]
 
     @torch.inference_mode()
     def score_many(self, questions: Sequence[Question]) -> list[Scored]:
-        """Values of the candidates of several questions, packed together.
+        """Values of the candidates of several questions, packed together where the way allows.
 
         They are those of `score`, but for rounding. One question's fault is that of all: score
         them one by one then.
@@ -138,52 +115,51 @@ class PrmScoring:
             InputError: As `score` does.
             EngineError: As `score` does.
         """
-        encoded = [
-            [self.encoder.encode(one.parts, steps) for steps in one.candidates] for one in questions
-        ]
+        encoded = [self.encoder.encode_all(one.parts, one.candidates) for one in questions]
         todo = [[one for one in some if one.ends] for some in encoded]
         bundles = [self._bundle(some) for some in todo if some]
-        if self.way != "tree" or len(bundles) < 2 or self._forwards.deepens(bundles):
-            return [self.score(one.parts, one.candidates) for one in questions]
         self._forwards.counts = counts = ScoringCounts()
         try:
-            made = iter(self._forwards.together(bundles))
+            found = iter(list(self._values(bundles, list(chain(*todo)))))
         except Exception as error:
             if not ran_out(error):
                 raise
-            raise EngineError("there is not enough memory for these questions") from error
+            raise EngineError("there is not enough memory for a single candidate") from error
         scored = []
-        for place, some in enumerate(encoded):
-            found = iter(next(made) if todo[place] else ())
-            values = [
-                one.spread([float(v) for v in next(found)[list(one.ends)]] if one.ends else [])
-                for one in some
-            ]
-            if not all(v is None or math.isfinite(v) for row in values for v in row):
-                raise EngineError("a candidate has a value that is not a finite number")
+        for some in encoded:
+            values = []
+            for k, one in enumerate(some):
+                own = next(found)[list(one.ends)] if one.ends else np.empty(0)
+                if not np.isfinite(own).all():
+                    raise EngineError(f"candidate {k} has a value that is not a finite number")
+                values.append(one.spread([float(value) for value in own]))
             lengths = tuple(len(one.prompt.ids) + len(one.ids) for one in some)
             scored.append(Scored(tuple(values), lengths, counts))
         return scored
+
+    def forget_images(self) -> None:
+        """Lets image features go, which are kept for questions that are scored again."""
+        self._forwards.forget_images()
 
     def _bundle(self, some: Sequence[EncodedSteps]) -> Bundle:
         prompt = some[0].prompt
         pixels = self.encoder.encoder.pixels(prompt.images) if prompt.images else {}
         return Bundle(Placed(prompt, pixels), [one.ids for one in some])
 
-    def _values(self, prompt: Placed, some: Sequence[EncodedSteps]) -> list[Values]:
-        """Values at the step ends of each."""
+    def _values(self, some: Sequence[Bundle], todo: Sequence[EncodedSteps]) -> Iterator[Values]:
+        """Values after the ids of each candidate that has steps; they count at step ends."""
         forwards = self._forwards
-        if self.way == "per-prefix":
-            return [
-                np.concatenate(
-                    [forwards.whole(prompt, one.ids[: end + 1])[[end]] for end in one.ends]
-                )
-                for one in some
-            ]
-        if self.way == "per-candidate":
-            return [forwards.whole(prompt, one.ids)[list(one.ends)] for one in some]
-        packing = pack([one.ids for one in some], share=self.way == "tree")
-        values = forwards.packed(prompt, [one.ids for one in some], packing)
-        return [
-            values[places[list(one.ends)]] for one, places in zip(some, packing.places, strict=True)
-        ]
+        if self.way in ("shared", "tree"):
+            if some:
+                for found in forwards.packed(some, share=self.way == "tree"):
+                    yield from found
+            return
+        prompts = (one.prompt for one in some for _ in one.sequences)
+        for prompt, one in zip(prompts, todo, strict=True):
+            if self.way == "per-candidate":
+                yield forwards.whole(prompt, one.ids)
+                continue
+            values = np.zeros(len(one.ids), dtype=np.float32)
+            for end in one.ends:
+                values[end] = forwards.whole(prompt, one.ids[: end + 1])[end]
+            yield values

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate
+from typing import Literal, NamedTuple
 
 from vilbench.backbone.tokens import Encoded, PromptEncoder
 from vilbench.errors import InputError
@@ -36,17 +37,12 @@ class EncodedSteps:
             step-end token.
         ends: Index within `ids` of the end token of each step that was not left out,
             increasing.
-        owners: `[L]`, the step of every id, end tokens included.
-        stops: `[L]`, the offset in characters within the step's stripped text where the
-            text of the id ends; the length of that text for line break and end token.
         dropped: How many of the first steps were left out; there are no values for them.
     """
 
     prompt: Encoded
     ids: tuple[int, ...]
     ends: tuple[int, ...]
-    owners: tuple[int, ...]
-    stops: tuple[int, ...]
     dropped: int = 0
 
     def spread(self, values: Sequence[float]) -> tuple[float | None, ...]:
@@ -54,6 +50,19 @@ class EncodedSteps:
         if len(values) != len(self.ends):
             raise ValueError(f"{len(values)} values for {len(self.ends)} step ends")
         return (*[None] * self.dropped, *values)
+
+
+class Spans(NamedTuple):
+    """Which text every id of a solution stands for.
+
+    Attributes:
+        owners: `[L]`, the step of every id, end tokens included.
+        stops: `[L]`, the offset in characters within the step's stripped text where the
+            text of the id ends; the length of that text for line break and end token.
+    """
+
+    owners: tuple[int, ...]
+    stops: tuple[int, ...]
 
 
 class StepEncoder:
@@ -99,39 +108,53 @@ class StepEncoder:
         A step without text has a line break and its end token.
 
         Raises:
+            As `encode_all` does.
+        """
+        return self.encode_all(parts, [steps])[0]
+
+    def encode_all(
+        self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]
+    ) -> list[EncodedSteps]:
+        """The question with the steps of each candidate; what they share is encoded once.
+
+        Raises:
             InputError: It is longer than the limit, and steps may not be dropped or dropping
                 would leave none.
             ImageError: An image cannot be read.
             EngineError: A text is not valid Unicode.
             CheckpointError: The chat template drops or repeats a part.
         """
+        if not candidates:
+            return []
         prompt = self.encoder.encode(self.format.put(parts))
-        ids: list[int] = []
-        ends: list[int] = []
+        texts = list(dict.fromkeys(_text(step) for steps in candidates for step in steps))
+        known = dict(zip(texts, self.encoder.encode_texts(texts), strict=True))
+        encoded = []
+        for steps in candidates:
+            ids: list[int] = []
+            ends: list[int] = []
+            for step in steps:
+                ids += known[_text(step)]
+                ends.append(len(ids))
+                ids.append(self.step_id)
+            dropped = self._dropped(prompt, ends)
+            cut = ends[dropped - 1] + 1 if dropped else 0
+            left = tuple(end - cut for end in ends[dropped:])
+            encoded.append(EncodedSteps(prompt, tuple(ids[cut:]), left, dropped))
+        return encoded
+
+    def spans(self, encoded: EncodedSteps, steps: Sequence[str]) -> Spans:
+        """Where the ids of a solution stand in its `steps`, of which it is the encoding."""
         owners: list[int] = []
         stops: list[int] = []
-        for k, step in enumerate(steps):
-            text = step.strip()
-            pieces = self.encoder.encode_text(text + "\n")
-            stop = 0
-            for token, piece in zip(pieces.ids, pieces.texts, strict=True):
-                stop += len(piece)
-                ids.append(token)
-                stops.append(min(stop, len(text)))
-            ends.append(len(ids))
-            ids.append(self.step_id)
-            stops.append(len(text))
-            owners += [k] * (len(ids) - len(owners))
-        dropped = self._dropped(prompt, ends)
-        cut = ends[dropped - 1] + 1 if dropped else 0
-        return EncodedSteps(
-            prompt,
-            tuple(ids[cut:]),
-            tuple(end - cut for end in ends[dropped:]),
-            tuple(owners[cut:]),
-            tuple(stops[cut:]),
-            dropped,
-        )
+        for k in range(encoded.dropped, len(steps)):
+            text = _text(steps[k])
+            length = len(text) - 1
+            pieces = self.encoder.encode_text(text)
+            stops += (min(stop, length) for stop in accumulate(map(len, pieces.texts)))
+            stops.append(length)
+            owners += [k] * (len(stops) - len(owners))
+        return Spans(tuple(owners), tuple(stops))
 
     def _dropped(self, prompt: Encoded, ends: Sequence[int]) -> int:
         """How many first steps must go."""
@@ -149,3 +172,8 @@ class StepEncoder:
             f"{told} are more than {self.max_tokens}, even with the last step alone",
             field="steps",
         )
+
+
+def _text(step: str) -> str:
+    """What a step is encoded as, its end token left out."""
+    return step.strip() + "\n"

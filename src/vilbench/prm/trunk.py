@@ -1,8 +1,8 @@
-"""Forwards of packed runs on top of the keys and values that they share."""
+"""Forwards of packed runs on top of the keys and values of earlier ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -12,8 +12,16 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from vilbench.backbone.keyvalues import CacheShape
+from vilbench.backbone.vision import has_flash
 from vilbench.errors import CheckpointError
-from vilbench.prm.attention import Block, attend, attend_each, attend_padded, merge
+from vilbench.prm.attention import (
+    Block,
+    attend,
+    attend_each,
+    attend_packed,
+    attend_padded,
+    merge,
+)
 from vilbench.prm.runs import Packing
 
 _NAME = "vilbench_packed"
@@ -31,25 +39,23 @@ class KeyValue(NamedTuple):
 
 
 class Trunk:
-    """Keys and values of the prompt, and of runs that runs of later forwards build on.
+    """Keys and values of runs that runs of later forwards build on.
 
     Args:
         shape: Of the model's keys and values.
-        prompt: Of every layer; empty where runs hold their prompts themselves.
         packing: The runs; chunks of them come in order.
 
     Attributes:
         peak_bytes: Most that was held at once, with one layer of the forward in work.
-        on_gpu: Whether calls cost more than pads at any length.
+        device: Where they are.
     """
 
-    def __init__(self, shape: CacheShape, prompt: list[KeyValue], packing: Packing) -> None:
+    def __init__(self, shape: CacheShape, packing: Packing) -> None:
         self._shape = shape
         self._packing = packing
-        self.prompt = prompt
         self.kept: dict[int, list[KeyValue]] = {}
-        self.on_gpu = shape.device.type == "cuda"
-        self.peak_bytes = self._bytes(working=0)
+        self.device = shape.device
+        self.peak_bytes = 0
 
     def open(self, chunk: range) -> Sight:
         """What the tokens of a chunk see; runs that nothing will build on are let go."""
@@ -64,8 +70,7 @@ class Trunk:
         self.peak_bytes = max(self.peak_bytes, self._bytes(sight.tokens))
 
     def _bytes(self, working: int) -> int:
-        held = [layers for layers in (self.prompt, *self.kept.values()) if layers]
-        tokens = sum(layers[0].key.shape[1] for layers in held)
+        tokens = sum(layers[0].key.shape[1] for layers in self.kept.values())
         layer = self._shape.token_bytes // self._shape.layers
         return tokens * self._shape.token_bytes + working * layer
 
@@ -93,7 +98,10 @@ class Sight:
         self._trunk = trunk
         self._begins = {k: runs[k].begin - base for k in chunk}
         bounds = [(runs[k].begin - base, runs[k].end - base) for k in chunk]
-        padded = trunk.on_gpu
+        padded = trunk.device.type == "cuda"
+        edges = [0, *(b for _, b in bounds)]
+        self._bounds = torch.tensor(edges, dtype=torch.int32, device=trunk.device)
+        self._longest = max(b - a for a, b in bounds)
         self._short = [(a, b) for a, b in bounds if padded or b - a <= _SHORT]
         self._long = [(a, b) for a, b in bounds if not padded and b - a > _SHORT]
         self._needed: dict[int, int] = {}
@@ -119,13 +127,7 @@ class Sight:
         self.layers.add(layer)
         keys, values = key[0], value[0]
         queries = query[0].view(len(keys), -1, *query.shape[2:])
-        whole = self._above(layer, queries, scale)
-        for bounds, attend_to in ((self._short, attend_padded), (self._long, attend_each)):
-            if not bounds:
-                continue
-            own = attend_to(queries, keys, values, scale, bounds)
-            for block, (begin, end) in zip(own, bounds, strict=True):
-                merge(whole, block, begin, end)
+        whole = self._own(queries, keys, values, scale)
         for look in self._looks:
             seen = self._seen(look, layer, keys, values)
             part = queries[:, :, look.first : look.last]
@@ -137,14 +139,21 @@ class Sight:
             self.keep.setdefault(run, []).append(held)
         return whole.output.to(query.dtype).flatten(0, 1).transpose(0, 1)[None]
 
-    def _above(self, layer: int, queries: Tensor, scale: float) -> Block:
-        """What the queries see of the prompt that all runs stand behind, if there is one."""
-        if not self._trunk.prompt:
-            nothing = queries.new_full(queries.shape[:3], float("-inf"), dtype=torch.float32)
-            return Block(queries.new_zeros(queries.shape, dtype=torch.float32), nothing)
-        prompt = self._trunk.prompt[layer]
-        found = attend(queries, prompt.key, prompt.value, scale, causal=False)
-        return Block(found.output.float(), found.logsumexp)
+    def _own(self, queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Block:
+        """Each run over itself, in float32."""
+        if has_flash(queries):
+            block = attend_packed(queries, keys, values, scale, self._bounds, self._longest)
+            return Block(block.output.float(), block.logsumexp)
+        whole = Block(
+            queries.new_empty(queries.shape, dtype=torch.float32),
+            queries.new_empty(queries.shape[:3], dtype=torch.float32),
+        )
+        for bounds, attend_to in ((self._short, attend_padded), (self._long, attend_each)):
+            own = attend_to(queries, keys, values, scale, bounds) if bounds else ()
+            for block, (begin, end) in zip(own, bounds, strict=True):
+                whole.output[:, :, begin:end] = block.output
+                whole.logsumexp[:, :, begin:end] = block.logsumexp
+        return whole
 
     def _seen(self, look: _Look, layer: int, keys: Tensor, values: Tensor) -> KeyValue:
         if look.run in self._begins:
@@ -203,7 +212,12 @@ def seeing(decoder: Any, sight: Sight) -> Iterator[None]:
 
 
 def run_packed(
-    decoder: Any, embedded: Tensor, positions: Tensor, sight: Sight, layers: int
+    decoder: Any,
+    embedded: Tensor,
+    positions: Tensor,
+    sight: Sight,
+    layers: int,
+    deeper: Mapping[str, Any],
 ) -> Tensor:
     """Last hidden states `[T, W]` of packed tokens.
 
@@ -213,6 +227,7 @@ def run_packed(
         positions: `[T]`, or `[A, T]` for models with several position axes.
         sight: What each token sees.
         layers: How many the decoder has.
+        deeper: Image features for deeper layers, as the decoder takes them.
 
     Raises:
         CheckpointError: The decoder does not let its attention be replaced.
@@ -223,6 +238,7 @@ def run_packed(
             position_ids=positions[..., None, :],
             attention_mask=None,
             use_cache=False,
+            **deeper,
         ).last_hidden_state
     if len(sight.layers) != layers:
         raise CheckpointError(

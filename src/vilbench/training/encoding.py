@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import InputError
-from vilbench.prm.tokens import EncodedSteps, StepEncoder
+from vilbench.prm.tokens import EncodedSteps, Spans, StepEncoder
 from vilbench.training.recipe import LossConfig
 from vilbench.training.rows import TrainingRow, ValueRange
 from vilbench.types import Image
@@ -151,8 +151,10 @@ class Encoding:
             for place, value in zip(encoded.ends, row.values[encoded.dropped :], strict=True)
             if value is not None
         ]
-        marks = _marked(row, encoded) if self._loss.dense else []
-        learn = self._learnt(row, encoded) if self._loss.language else []
+        loss = self._loss
+        spans = self._steps.spans(encoded, row.steps) if loss.dense or loss.language else None
+        marks = _marked(row, encoded, spans) if spans and loss.dense else []
+        learn = self._learnt(row, encoded, spans) if spans and loss.language else []
         text = sorted(set(range(1, len(encoded.ids))) - set(encoded.ends))
         return Solution(
             number,
@@ -160,10 +162,10 @@ class Encoding:
             _labelled(ends),
             _labelled(marks),
             np.array(learn, np.int64),
-            np.array(text if self._loss.surprise else [], np.int64),
+            np.array(text if loss.surprise else [], np.int64),
         )
 
-    def _learnt(self, row: TrainingRow, encoded: EncodedSteps) -> list[int]:
+    def _learnt(self, row: TrainingRow, encoded: EncodedSteps, spans: Spans) -> list[int]:
         """Text tokens of what is right, as `measure` has it; step ends are not text."""
         middle = (self._span.low + self._span.high) / 2
         right = [value is not None and value > middle for value in row.values]
@@ -179,16 +181,16 @@ class Encoding:
         ends = set(encoded.ends)
         return [
             place
-            for place, (owner, stop) in enumerate(zip(encoded.owners, encoded.stops, strict=True))
+            for place, (owner, stop) in enumerate(zip(*spans, strict=True))
             if place not in ends and (owner < until or (owner == until and stop <= cut))
         ]
 
 
-def _marked(row: TrainingRow, encoded: EncodedSteps) -> list[tuple[int, float]]:
+def _marked(row: TrainingRow, encoded: EncodedSteps, spans: Spans) -> list[tuple[int, float]]:
     """Tokens with the value of the mark that holds their last character."""
     ends = set(encoded.ends)
     found = []
-    for place, (owner, stop) in enumerate(zip(encoded.owners, encoded.stops, strict=True)):
+    for place, (owner, stop) in enumerate(zip(*spans, strict=True)):
         if place in ends:
             continue
         for mark in row.marks[owner]:

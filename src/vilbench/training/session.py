@@ -17,7 +17,7 @@ import torch
 
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.tokens import PromptEncoder
-from vilbench.backbone.vision import batched_vision
+from vilbench.backbone.vision import batch_windows
 from vilbench.embedded import PREFIX, model_folder
 from vilbench.errors import InputError, RecipeError
 from vilbench.prm import folder as prm_folder
@@ -85,7 +85,8 @@ def train(
     # The tensors of a new head come from its own seed; this one is for dropout and the like.
     torch.manual_seed(recipe.seed)
     loaded = _load(recipe)
-    with batched_vision(), sibling_attention(loaded.model.backbone):
+    batch_windows(loaded.model.backbone)
+    with sibling_attention(loaded.model.backbone):
         return _train(recipe, out, fresh, say, loaded, (train_set, dev_set), rows, dev_rows)
 
 

@@ -20,7 +20,7 @@ import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
 from vilbench.backbone.tokens import PromptEncoder
-from vilbench.backbone.vision import batched_vision
+from vilbench.backbone.vision import batch_windows
 from vilbench.problems.puzzles.canvas import SIDE
 from vilbench.training.embedded.architecture import MERGE, PATCH
 from vilbench.training.embedded.examples import Example
@@ -153,7 +153,8 @@ def hidden_states(model: Any, batch: Batch) -> torch.Tensor:
     """Last hidden states `[B, T, hidden]` of the language model over a batch."""
     rows, length = batch.ids.shape
     grid = torch.tensor([[1, GRID, GRID]] * rows)
-    with batched_vision(), _still_patches():
+    batch_windows(model)
+    with _still_patches():
         pictures = model.model.visual(batch.pixels, grid_thw=grid).pooler_output
     embeddings = model.get_input_embeddings()(batch.ids)
     after = batch.begin + IMAGE_TOKENS

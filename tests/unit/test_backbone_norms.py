@@ -1,0 +1,39 @@
+"""The fused norm is the stock one; on a CPU nothing is changed."""
+
+from __future__ import annotations
+
+import engine_data as data
+import family_data
+import pytest
+import torch
+
+from vilbench.backbone.checkpoint import load
+from vilbench.backbone.norms import _NORMS, fuse_norms, fused_norm
+
+
+def test_the_fused_norm_gives_what_the_stock_modules_give() -> None:
+    families = (load(data.checkpoint()).model, family_data.qwen3_vl()[0])
+    generator = torch.Generator().manual_seed(0)
+    kinds = set()
+    for model in families:
+        norms = [one for one in model.modules() if type(one).__name__ in _NORMS]
+        assert norms
+        for norm in norms:
+            kinds.add(type(norm).__name__)
+            given = 3 * torch.randn(2, 5, len(norm.weight), generator=generator)
+            with torch.no_grad():
+                norm.weight.normal_(generator=generator)
+                ours, theirs = fused_norm(norm, given), norm(given)
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+            half = norm.to(torch.bfloat16)
+            rounded = fused_norm(half, given.bfloat16())
+            assert rounded.dtype == torch.bfloat16
+            torch.testing.assert_close(rounded.float(), ours, rtol=3e-2, atol=1e-2)
+    assert kinds == {"Qwen2_5_VLRMSNorm", "Qwen3VLTextRMSNorm"}
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_only_a_gpu_has_them_fused(device: str) -> None:
+    model = family_data.qwen3_vl()[0].to(device)
+    fuse_norms(model)
+    assert not any("forward" in vars(one) for one in model.modules())
