@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import pytest
 
-from vilbench.errors import InputError
+from vilbench.errors import InputError, RunError
+from vilbench.evaluate.stages import note_sampling
 from vilbench.metrics import Bootstrap, Calls
-from vilbench.stepbench.bench import Bench, Known, Pool, Values, set_apart, split, with_dev
+from vilbench.stepbench.bench import Bench, Known, Pool, Values, of_run, set_apart, split, with_dev
 from vilbench.stepbench.first_error import FirstErrors, Located, best_cut, predicted
 from vilbench.stepbench.marks import Mark, content
 from vilbench.stepbench.measuring import Measured, Scored, differences, parts
 from vilbench.stepbench.records import CutOff
+from vilbench.store.manifest import Manifest
 from vilbench.store.records import ScoreRef
-from vilbench.testing import make_problem
+from vilbench.store.run import Run
+from vilbench.testing import make_problem, make_solution
 from vilbench.types import StepScores
 
 ValuesOfSteps = Sequence[float | None]
@@ -373,3 +377,42 @@ def test_many_small_parts_have_a_mean_without_an_interval() -> None:
     subsets = [np.array([place, place + 1]) for place in range(0, 80, 2)]
     mean_f1 = FirstErrors(pools, 0.5).mean(Bootstrap(80), subsets)
     assert mean_f1 == (1.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("marks", "first", "told"),
+    [
+        ([[1, -1]], 1, r"rows: 1 of them, and none is solution 1"),
+        ([], 0, r"rows: 0 of them, and none is solution 0"),
+        ([[1, -1], [1]], 1, r"rows\[1\]: 1 marks of a solution of 2 steps"),
+        ([[1, -1], [1, 1, 1]], 1, r"rows\[1\]: 3 marks of a solution of 2 steps"),
+        ([[1, -1], [1, -1]], 2, r"rows\[0\]: the first error is step 2 of 2"),
+        ([[1, -1], [1, -1]], -2, r"rows\[0\]: the first error is step -2 of 2"),
+    ],
+)
+def test_metadata_that_do_not_go_with_the_solutions_are_named(
+    tmp_path: Path, marks: list[list[Mark]], first: int, told: str
+) -> None:
+    rows = [{"marks": one, "first_error": first, "policy": "p"} for one in marks]
+    metadata = {"stepbench": {"benchmark": "b", "role": "test", "rows": rows}}
+    problem = make_problem(id="p0").model_copy(update={"metadata": metadata})
+    with Run.open(tmp_path / "run", Manifest.of("r", {}, seed=0, problem_set="x")) as run:
+        run.add_problems([problem])
+        note_sampling(run, "k", 2, "policy")
+        run.put_solutions("k", [make_solution(problem, i, "One.\nTwo.") for i in range(2)])
+        with pytest.raises(RunError, match=rf"run: problem 'p0', metadata\.stepbench\.{told}"):
+            of_run(run)
+
+
+def test_metadata_that_go_with_the_solutions_are_taken(tmp_path: Path) -> None:
+    known = [([1, -1], 1), ([1, 1], -1)]
+    rows = [{"marks": marks, "first_error": first, "policy": "p"} for marks, first in known]
+    metadata = {"stepbench": {"benchmark": "b", "role": "test", "rows": rows}}
+    problem = make_problem(id="p0").model_copy(update={"metadata": metadata})
+    with Run.open(tmp_path / "run", Manifest.of("r", {}, seed=0, problem_set="x")) as run:
+        run.add_problems([problem])
+        note_sampling(run, "k", 2, "policy")
+        run.put_solutions("k", [make_solution(problem, i, "One.\nTwo.") for i in range(2)])
+        (pool,) = of_run(run).pools
+    assert [one.marks for one in pool.solutions] == [(1, -1), (1, 1)]
+    assert [one.first_error for one in pool.solutions] == [1, -1]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from vilbench.errors import InputError, RunError
 from vilbench.evaluate.labels import Labeller, checked, soundness
 from vilbench.evaluate.stages import noted
 from vilbench.problems.processbench import NONE_WRONG
 from vilbench.stepbench.marks import Mark, content
-from vilbench.stepbench.storing import Stored, stored
+from vilbench.stepbench.storing import KEY, Stored, stored
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
 from vilbench.types import Problem, Solution, StepScores
@@ -76,7 +77,8 @@ def of_run(run: Run, labeller: Labeller = checked) -> Bench:
     Solutions without steps are left out, and told.
 
     Raises:
-        RunError: Nothing has been sampled, or nothing is known of any step.
+        RunError: Nothing has been sampled, or nothing is known of any step; or what is known
+            does not go with the solutions.
     """
     problems = run.problems()
     if not problems:
@@ -84,7 +86,7 @@ def of_run(run: Run, labeller: Labeller = checked) -> Bench:
     solutions = run.solutions(noted(run).sample_key)
     kept = [stored(problem) for problem in problems]
     if any(kept):
-        return _benchmark(problems, kept, solutions)
+        return _benchmark(run.folder, problems, kept, solutions)
     pools = tuple(
         Pool(one, one.source, tuple(_checked(one, solutions.get(one.id, ()), labeller)))
         for one in problems
@@ -102,6 +104,7 @@ def of_run(run: Run, labeller: Labeller = checked) -> Bench:
 
 
 def _benchmark(
+    folder: Path,
     problems: Sequence[Problem],
     kept: Sequence[Stored | None],
     solutions: Mapping[str, Sequence[Solution]],
@@ -112,16 +115,33 @@ def _benchmark(
     for problem, record in zip(problems, kept, strict=True):
         if record is None:
             continue
-        known = tuple(
-            Known(ScoreRef(problem.id, one.index), row.marks, row.first_error)
-            for one in solutions.get(problem.id, ())
-            for row in (record.rows[one.index],)
-        )
+        known = tuple(_known(folder, one, record) for one in solutions.get(problem.id, ()))
         pool = Pool(problem, problem.category or problem.source, known)
         (dev if record.role == "dev" else test).append(pool)
         if record.role == "test":
             titles[record.benchmark] = None
     return Bench(" + ".join(titles), tuple(test), tuple(dev), "a set of its own" if dev else "")
+
+
+def _known(folder: Path, solution: Solution, record: Stored) -> Known:
+    """What a problem's metadata hold of a solution.
+
+    Raises:
+        RunError: They hold nothing of it, or of other steps than it has.
+    """
+    place = f"{folder}: problem {solution.problem_id[:80]!r}, metadata.{KEY}.rows"
+    if solution.index >= len(record.rows):
+        raise RunError(
+            f"{place}: {len(record.rows)} of them, and none is solution {solution.index}"
+        )
+    row, steps = record.rows[solution.index], len(solution.steps)
+    if len(row.marks) != steps:
+        told = f"{len(row.marks)} marks of a solution of {steps} steps"
+        raise RunError(f"{place}[{solution.index}]: {told}")
+    if row.first_error is not None and not NONE_WRONG <= row.first_error < steps:
+        told = f"the first error is step {row.first_error} of {steps}, counted from 0"
+        raise RunError(f"{place}[{solution.index}]: {told}")
+    return Known(ScoreRef(solution.problem_id, solution.index), row.marks, row.first_error)
 
 
 def _checked(

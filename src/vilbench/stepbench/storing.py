@@ -23,7 +23,9 @@ from vilbench.types import Problem, Record, Solution, Span
 
 Role = Literal["test", "dev"]
 
-_KEY = "stepbench"
+KEY = "stepbench"
+"""Where a problem's metadata hold what is known of its solutions."""
+
 _DEV = "dev/"
 
 
@@ -45,7 +47,7 @@ class Stored(Record):
 
 def stored(problem: Problem) -> Stored | None:
     """What is known of the solutions of a stored problem; None where it is of no benchmark."""
-    data = problem.metadata.get(_KEY)
+    data = problem.metadata.get(KEY)
     if data is None:
         return None
     try:
@@ -66,7 +68,7 @@ def _problem(title: str, group: Group, role: Role) -> Problem:
     )
     record = Stored(benchmark=title, role=role, rows=rows).model_dump(mode="json")
     identity = f"{_DEV if role == 'dev' else ''}{group.problem.id}"
-    metadata = {**group.problem.metadata, _KEY: record}
+    metadata = {**group.problem.metadata, KEY: record}
     return group.problem.model_copy(update={"id": identity, "metadata": metadata})
 
 
