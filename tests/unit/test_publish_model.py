@@ -123,6 +123,8 @@ def test_the_model_is_published_and_nothing_else(folder: Path, tmp_path: Path) -
     (folder / "training_args.bin").write_bytes(b"x")
     (folder / "events.tfevents").write_bytes(b"x")
     (folder / "README.md").write_text("old")
+    (folder / "account.json").write_text('{"key": "of mine"}')
+    (folder / "notes.txt").write_text("mine")
     done = made(folder)
     assert {one.name for one in done.entries} == {
         *("README.md", "prm.json", "config.json", "generation_config.json"),
@@ -131,8 +133,10 @@ def test_the_model_is_published_and_nothing_else(folder: Path, tmp_path: Path) -
     }
     assert dict(done.left_out) == {
         "README.md": "a new card is written",
+        "account.json": "no part of it",
         "checkpoint-10/": "no part of it (1 files)",
         "events.tfevents": "no part of it",
+        "notes.txt": "no part of it",
         "training_args.bin": "may hold code: pickles are not published",
     }
     assert (folder / "README.md").read_text() == "old"

@@ -20,13 +20,16 @@ from vilbench.publish.publication import CARD, Entry, Publication, card_entry, l
 from vilbench.scorers.prm import PrmScorer, Scoring
 from vilbench.store.run import Run
 
-_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
-"""What belongs to the model."""
-
-_VOCABULARIES = frozenset(
-    {"tokenizer.json", "vocab.json", "added_tokens.json", "special_tokens_map.json"}
+_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
+_CONFIGURATIONS = (
+    *("prm.json", "config.json", "generation_config.json", "tokenizer_config.json"),
+    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
 )
-"""JSON that is the tokenizer's own, and stays as it is."""
+_AS_THEY_ARE = (
+    *("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json"),
+    *("special_tokens_map.json", "chat_template.jinja", "chat_template.json"),
+)
+"""Files of a model by their names: what else lies in its folder, be it JSON, is not published."""
 
 _TRAINING: Final = "training.json"
 
@@ -88,7 +91,8 @@ def model(
             results[name] = data
         shown += found
     text = card(config, shown, title=title, license=license, training=trained)
-    names = sorted({path.name for pattern in _FILES for path in folder.glob(pattern)})
+    known = (*_WEIGHTS, *_CONFIGURATIONS, *_AS_THEY_ARE)
+    names = sorted({path.name for pattern in known for path in folder.glob(pattern)})
     entries = [
         card_entry(screen.text(text)),
         *(Entry(name, data) for name, data in results.items()),
@@ -112,7 +116,7 @@ def model(
 
 def _entry(path: Path, screen: Screen) -> Entry:
     """A file as it is; paths that a library left in a configuration are shortened."""
-    if path.suffix != ".json" or path.name in _VOCABULARIES:
+    if path.name not in _CONFIGURATIONS:
         return Entry(path.name, path)
     text = path.read_text(encoding="utf-8")
     cleaned = _whole_paths(json.loads(text), screen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +15,9 @@ from vilbench.types import Image
 Kind = Literal["string", "int64", "float64", "image"]
 
 _BATCH = 512
-"""Rows of a row group, about; the rows of a problem stand in few of them."""
+_BATCH_BYTES = 256 << 20
+"""Most rows of a row group, and bytes of pictures from which it ends: it is held in memory, and
+readers take it as a whole. The rows of a problem stand in few of them."""
 
 _DICTIONARY_BYTES = 64 << 20
 """Room for the different images of a row group: siblings share theirs, stored once."""
@@ -90,15 +91,30 @@ def write_table(path: Path, columns: Sequence[Column], rows: Iterable[Mapping[st
                 file, schema, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES
             ) as writer,
         ):
-            for batch in _batches(iter(rows)):
+            for batch in _batches(rows):
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 count += len(batch)
     return count
 
 
-def _batches(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    while batch := list(islice(rows, _BATCH)):
+def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    batch: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(map(_picture_bytes, row.values()))
+        if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
+
+
+def _picture_bytes(cell: Any) -> int:
+    """Of a cell with one picture or a list of them."""
+    if isinstance(cell, dict):
+        return len(cell.get("bytes") or b"")
+    return sum(map(_picture_bytes, cell)) if isinstance(cell, list) else 0
 
 
 def _feature(column: Column) -> dict[str, Any]:
