@@ -41,6 +41,9 @@ from vilbench.types import Sampling
 pytestmark = pytest.mark.ray
 
 PROBLEMS = 24
+LIMIT = 6
+"""Of problems where models are at work."""
+
 N = 2
 HERE = Path(__file__).parent
 SETTINGS = {
@@ -233,11 +236,11 @@ class Recipes(NamedTuple):
 
 
 def recipes() -> Recipes:
-    few: dict[str, object] = {"problems.limit": 8, "sample.n": 2}
+    few: dict[str, object] = {"problems.limit": LIMIT, "sample.n": N}
     narrow = {"problems.limit": 1, "width": {"trees": 1, "policy": 1, "evaluator": 1}}
     return Recipes(
-        config.load("embedded").changed(few).only(["judge-prm", "likelihood", "prm"]),
-        config.load_collecting("embedded-collect").changed({**narrow, "budget.nodes": 12}),
+        config.load("embedded").changed(few).only(["judge-prm", "prm"]),
+        config.load_collecting("embedded-collect").changed({**narrow, "budget.nodes": 8}),
         config.load_searching("embedded-search").changed({**narrow, "search.beams": [2]}),
     )
 
@@ -304,7 +307,7 @@ async def test_embedded_models_say_the_same_on_workers_and_after_ctrl_c(
         assert staff.pool.counts.again == 0
     await all_three(made, tmp_path / "here", None)
     assert rows(folder / "run") == rows(tmp_path / "here" / "run")
-    assert len(rows(folder / "run")[1]) == 3
+    assert len(rows(folder / "run")[1]) == 2
     for name in ("collect", "search"):
         assert grown(folder / name) == grown(tmp_path / "here" / name) != []
     assert rows(folder / "search") == rows(tmp_path / "here" / "search")
@@ -313,8 +316,8 @@ async def test_embedded_models_say_the_same_on_workers_and_after_ctrl_c(
 def interrupted(address: str, folder: Path) -> None:
     """Stops a command with Ctrl-C when something is stored and something is not."""
     command = [
-        *(sys.executable, "-m", "vilbench", "sample", "embedded", "--limit", "8", "-n", "2"),
-        *("--scorer", "judge-prm", "--scorer", "likelihood", "--scorer", "prm", "--plain"),
+        *(sys.executable, "-m", "vilbench", "sample", "embedded", "--limit", str(LIMIT)),
+        *("-n", str(N), "--scorer", "judge-prm", "--scorer", "prm", "--plain"),
         *("--executor", "ray", "--address", address, "--per-worker", "jobs=1"),
         *("--out", str(folder)),
     ]
@@ -330,7 +333,7 @@ def interrupted(address: str, folder: Path) -> None:
     assert process.returncode == 130, said
     assert "stopping: answers under way are waited for and stored" in said
     assert "stopped; what was done is stored" in said
-    assert 0 < stored(folder) < 8
+    assert 0 < stored(folder) < LIMIT
 
 
 def stored(folder: Path) -> int:
