@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import engine_data as data
@@ -19,7 +20,7 @@ def test_windows_of_any_sizes_attend_to_themselves(sizes: tuple[int, ...]) -> No
     query, key, value = torch.randn(3, sum(sizes), 2, 8, generator=generator)
     bounds = torch.tensor([0, *sizes]).cumsum(0).int()
     ours = attend_windows(query, key, value, bounds, max(sizes), 0.3)
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in itertools.pairwise(bounds.tolist()):
         scores = torch.einsum("qhd,khd->hqk", query[begin:end], key[begin:end]) * 0.3
         theirs = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value[begin:end])
         torch.testing.assert_close(ours[begin:end], theirs, rtol=1e-5, atol=1e-6)
