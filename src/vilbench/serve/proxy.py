@@ -95,14 +95,14 @@ async def _asked(body: ChatRequest, state: Service, held: Holding) -> _Asked:
     state.served.check((aggregation,), "vilbench.aggregation")
     turn = _turn(body.messages)
     urls = [part.image_url.url for part in turn.parts if isinstance(part, ImagePart)]
-    images = await state.pictures.read(urls, "messages.images", held)
     instruction = state.served.format.instruction
     question = _question(turn.parts).removesuffix("\n" + instruction)
     for name, text in (("messages", question), ("messages.system", turn.system)):
         if len(text) > limits.characters:
             raise wrong(f"more than {limits.characters:,} characters", name, "too_long")
-    if not question.strip() and not images:
+    if not question.strip() and not urls:
         raise wrong("the message is empty", "messages")
+    images = await state.pictures.read(urls, "messages.images", held)
     problem = made_problem(question, (), images)
     instructed = body.vilbench.instruct or _question(turn.parts) != question
     return _Asked(

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vilbench.errors import ImageError
 from vilbench.images import ImageLimits, decode
@@ -124,12 +125,18 @@ def made_problem(question: str, choices: Sequence[str], images: Sequence[Image])
     )
 
 
-def solutions_of(
+class Split(NamedTuple):
+    """A solution's text and where its steps are."""
+
+    text: str
+    steps: Sequence[Span]
+
+
+def split_of(
     shown: Sequence[ShownSolution],
-    problem: Problem,
     format: StepFormat,  # noqa: A002 - the recipe's word
     limits: Limits,
-) -> list[Solution]:
+) -> list[Split]:
     """The solutions with their steps.
 
     Raises:
@@ -137,20 +144,15 @@ def solutions_of(
     """
     if len(shown) > limits.solutions:
         raise wrong(f"more than {limits.solutions} solutions", "solutions", "too_many")
-    return [
-        _solution(one, problem, format, limits, f"solutions[{place}]", place)
-        for place, one in enumerate(shown)
-    ]
+    return [_split(one, format, limits, f"solutions[{k}]") for k, one in enumerate(shown)]
 
 
-def _solution(
+def _split(
     shown: ShownSolution,
-    problem: Problem,
     format: StepFormat,  # noqa: A002 - the recipe's word
     limits: Limits,
     param: str,
-    index: int,
-) -> Solution:
+) -> Split:
     text = shown.text if shown.text is not None else "\n".join(shown.steps or ())
     if len(text) > limits.characters:
         raise wrong(f"more than {limits.characters:,} characters", param, "too_long")
@@ -158,14 +160,13 @@ def _solution(
     if given is not None and len(given) > limits.steps:
         raise wrong(f"more than {limits.steps} steps", param, "too_many")
     if shown.steps is not None:
-        spans = _placed(shown.steps)
-    elif shown.spans is not None:
-        spans = shown.spans
-    else:
-        spans = format.split(text)
-        if len(spans) > limits.steps:
-            raise wrong(f"more than {limits.steps} steps", param, "too_many")
-    return made_solution(problem, index, text, spans)
+        return Split(text, _placed(shown.steps))
+    if shown.spans is not None:
+        return Split(text, shown.spans)
+    spans = format.split(text)
+    if len(spans) > limits.steps:
+        raise wrong(f"more than {limits.steps} steps", param, "too_many")
+    return Split(text, spans)
 
 
 def made_solution(problem: Problem, index: int, text: str, spans: Sequence[Span]) -> Solution:

@@ -14,7 +14,7 @@ from vilbench.errors import VilbenchError
 from vilbench.serve.faults import Refusal, public, stopping, unscorable
 from vilbench.serve.memory import Holding, holding
 from vilbench.serve.protocol import ScoreAnswer, ScoreRequest, SolutionScores, TokenUsage
-from vilbench.serve.reading import problem_of, solutions_of
+from vilbench.serve.reading import made_solution, problem_of, split_of
 from vilbench.serve.service import Served, Service, attended, service
 from vilbench.serve.waiting import Scoring
 from vilbench.types import Problem, Solution, StepScores, Usage
@@ -50,8 +50,10 @@ async def _read(state: Service, body: ScoreRequest, held: Holding) -> _Asked:
     Raises:
         Refusal: It is beyond a limit, or an image cannot be used.
     """
+    # What costs nothing to see is seen before an image is decoded.
+    split = split_of(body.solutions, state.served.format, state.limits)
     problem = await problem_of(body.problem, state.pictures, state.limits, held)
-    return _Asked(problem, solutions_of(body.solutions, problem, state.served.format, state.limits))
+    return _Asked(problem, [made_solution(problem, k, *one) for k, one in enumerate(split)])
 
 
 async def scored(
