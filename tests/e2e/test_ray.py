@@ -48,7 +48,6 @@ N = 2
 HERE = Path(__file__).parent
 SETTINGS = {
     **LOOPBACK,
-    "RAY_AUTH_TOKEN": "a-token-of-these-tests-alone-0123456789",
     "PYTHONPATH": str(HERE),
     "OMP_NUM_THREADS": "1",
 }

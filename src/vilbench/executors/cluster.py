@@ -30,9 +30,11 @@ LOOPBACK: Final = {
     **SILENT,
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
 """Variables under which Ray listens on 127.0.0.1 and nowhere else, as it does on systems on which
-it knows no clusters, and asks for a token; it reads them when it is imported."""
+it knows no clusters, and asks for a token that this process alone has. It reads the first when it
+is imported, and the token once."""
 
 _DETAIL: Final = "Worker exit detail:"
 
@@ -91,8 +93,6 @@ def connected(address: str | None, workers: int, needs: Needs) -> Iterator[Room]
     """
     for name, value in (SILENT if address is not None else LOOPBACK).items():
         os.environ.setdefault(name, value)
-    if address is None:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     if ray.is_initialized():
