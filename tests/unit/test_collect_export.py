@@ -142,6 +142,15 @@ def test_a_second_collection_decides(folder: Path, tmp_path: Path) -> None:
     assert told.second is not None and told.second != told.run
 
 
+def test_trees_of_a_guided_search_have_the_values_that_led_it(tmp_path: Path) -> None:
+    grown = tree("p", step("a", end("b", True, judged=0.75), judged=0.5), rule="guided")
+    with Run.read(collected(tmp_path / "run", [grown])) as run:
+        summary = export(run, tmp_path / "out", "rows", DataConfig())
+    assert summary.values == ("judge",)
+    (row,) = load(tmp_path / "out/rows.jsonl", SPAN).rows
+    assert row.values == (0.5, 0.75)
+
+
 def front(text: str) -> tuple[dict[str, Any], str]:
     _, header, body = text.split("---\n", 2)
     return yaml.safe_load(header), body

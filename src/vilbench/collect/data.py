@@ -43,6 +43,7 @@ _OWN: Mapping[Rule, ValueName] = {
     "rollouts": "rollouts",
     "omega": "omega",
     "again": "rollouts",
+    "guided": "judge",
 }
 _PROGRESS: tuple[ValueName, ...] = ("rest",)
 
