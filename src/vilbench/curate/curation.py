@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vilbench.curate.advice import advice
 from vilbench.curate.chooser import Chooser, View
 from vilbench.curate.crossfit import cards, crossfit
 from vilbench.curate.material import Material, Take, gather
@@ -70,7 +71,7 @@ def curate(takes: Sequence[Take], pairs: Sequence[Pair], rule: RuleCard, name: s
     fates = _fates(chooser, full, chosen)
     sources = tuple(_sources(chooser.quotas, fates))
     if not chosen.any():
-        raise InputError(_nothing(sources))
+        raise InputError(_nothing(sources, rule, material.size))
     families = groups(pairs, material.fingerprints)
     evidence = crossfit(chooser, full, families)
     held = stability(chooser, full, chosen, evidence.halves)
@@ -157,14 +158,14 @@ def _sources(quotas: Quotas, fates: Sequence[Fate]) -> Iterator[SourceCard]:
         )
 
 
-def _nothing(sources: Sequence[SourceCard]) -> str:
+def _nothing(sources: Sequence[SourceCard], rule: RuleCard, n: int) -> str:
     told = (
         f"{sum(one.unjudged for one in sources)} without a verdict of enough pairs, "
         f"{sum(one.never_solved for one in sources)} never solved, "
         f"{sum(one.always_solved for one in sources)} always solved, "
         f"{sum(one.not_preferred for one in sources)} not above the threshold"
     )
-    return f"no problem can be chosen: {told}"
+    return "; ".join((f"no problem can be chosen: {told}", *advice(sources, rule, n)))
 
 
 def _pair(pair: Pair, fingerprints: Mapping[str, str]) -> PairCard:

@@ -129,7 +129,11 @@ def gather(takes: Sequence[Take], pairs: Sequence[Pair]) -> Material:
             or runs have different problems of one id in one problem set.
     """
     if not pairs:
-        raise InputError("there is no scorer with an ORM and a PRM form: state one", field="pairs")
+        raise InputError(
+            "there is no scorer with an ORM and a PRM form: state one (--pair NAME=PRM,ORM, such "
+            "as prm=prm/mean,prm/last-1), or score by a judge in both forms",
+            field="pairs",
+        )
     fingerprints = _fingerprints(takes, {name for pair in pairs for name in pair.scorers})
     ids = _ids(takes)
     numbers: dict[str, int] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from vilbench.curate.advice import advice
 from vilbench.curate.records import Curated, Fit, GainCard
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~&!()$])")
@@ -187,6 +188,7 @@ def told(card: Curated) -> Iterator[str]:
         )
     if held.tied:
         yield f"cut among {held.tied} equal indicators: the seed chose {held.tied_chosen}"
+    yield from (f"advice: {line}" for line in advice(card.sources, card.rule, card.n))
     fit = strictest(card.gains)
     if fit is None:
         return
