@@ -10,10 +10,15 @@ import pytest
 import yaml
 from publish_data import SECRET, run_with_results, screen
 from puzzle_run import puzzle_run
+from typer.testing import CliRunner
 
+from vilbench.cli.app import app
 from vilbench.errors import RunError
 from vilbench.problems import own
 from vilbench.publish import results
+from vilbench.publish.evaluation import Benchmark
+from vilbench.publish.index import write_index
+from vilbench.publish.inspect_log import write_log
 from vilbench.publish.publication import Publication, write
 from vilbench.store.run import Run
 from vilbench.types import StepScores
@@ -134,6 +139,34 @@ def test_what_is_the_users_own_stays_behind(run: Path, tmp_path: Path) -> None:
     assert dict(made.left_out)["sub/"] == "no part of it (1 files)"
     assert "secrets replaced: 2" in made.remarks
     assert any("names no license" in one for one in made.remarks)
+
+
+def test_a_step_benchmark_is_published_with_its_figures(tmp_path: Path) -> None:
+    puzzle_run(tmp_path / "run", "test").close()
+    asked = ["stepbench", str(tmp_path / "run"), "--split", "0.5"]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    made = published(tmp_path / "run", tmp_path)
+    assert [one.name for one in made.entries] == [
+        *("README.md", "data/solutions.parquet", "data/problems.parquet", "data/scores.parquet"),
+        "stepbench.json",
+    ]
+    assert len(front(made.card)["configs"]) == 3
+    for told in (
+        "Marked steps of ",
+        "| macro-F1 of steps, weighted over subsets, prm | 1.000 | 1.000 to 1.000 |",
+        "| AUROC of marked steps within problems, prm | 1.000 |",
+        "All figures are in\n`stepbench.json`.",
+    ):
+        assert told in made.card, told
+    with Run.read(tmp_path / "run") as run:
+        done = write_index(run, tmp_path / "index", screen(), benchmark=Benchmark("a/b", "c"))
+        log = json.loads(write_log(run, tmp_path / "logs", screen()).read_text())
+    assert done.of == "prm" and done.named
+    index = yaml.safe_load((tmp_path / "index" / "model-index.yaml").read_text())
+    metrics = index["model-index"][0]["results"][0]["metrics"]
+    assert [one["type"] for one in metrics] == ["f1", "f1", "auroc"]
+    assert "threshold from" in metrics[0]["args"]["detail"]
+    assert log["results"]["scores"] == [] and len(log["samples"]) == 8
 
 
 def test_a_run_without_results_is_told_how_to_get_them(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import yaml
 
 from vilbench.errors import InputError
 from vilbench.evaluate.results import Results, Row
-from vilbench.publish.provenance import Dataset, Provenance
+from vilbench.publish.provenance import Dataset, Provenance, Shown
+from vilbench.stepbench.records import ALL, Stepbench
 
 POLICY: Final = "policy"
 """The model that wrote the solutions, among those that a run has figures of."""
@@ -79,29 +80,30 @@ class Figure:
     main: bool = False
 
 
-def figures(results: Results, origin: Provenance, of: str) -> tuple[Figure, ...]:
+def figures(shown: Shown, origin: Provenance, of: str) -> tuple[Figure, ...]:
     """What a run shows of one model over all its problems.
 
     Args:
-        results: Of the run.
+        shown: By the run.
         origin: Of the run.
         of: A scorer, or `POLICY`.
 
     Raises:
         InputError: The run has no such scorer.
     """
-    if of != POLICY and of not in results.scorers:
-        there = ", ".join((*results.scorers, POLICY))
+    if of != POLICY and of not in shown.scorers:
+        there = ", ".join((*shown.scorers, POLICY))
         raise InputError(f"the run has no figures of '{of}'; there are {there}", field="--of")
-    whole = [row for row in results.rows if row.source == row.modality == "all"]
-    if not whole:
-        return ()
-    most = max(row.k for row in whole)
-    best = [row for row in whole if row.k == most]
-    made = _Maker(origin)
-    if of == POLICY:
-        return tuple(made.policy(best, results.policy))
-    return tuple(made.scorer(best, results, of))
+    made, results = _Maker(origin), shown.results
+    found: list[Figure] = []
+    if results is not None:
+        if of == POLICY:
+            found += made.policy(shown.best, results.policy)
+        else:
+            found += made.scorer(shown.best, results, of)
+    if shown.steps is not None and of != POLICY:
+        found += made.steps(shown.steps, of, main=not any(one.main for one in found))
+    return tuple(found)
 
 
 class _Maker:
@@ -170,6 +172,41 @@ class _Maker:
                     step.f1_low,
                     step.f1_high,
                 )
+
+    def steps(self, bench: Stepbench, of: str, *, main: bool) -> Iterator[Figure]:
+        """Figures of a step benchmark: the mean over its subsets first."""
+        cuts = {cut.scorer: cut.origin for cut in bench.cut_offs}
+        chosen = f", threshold from {cuts[of]}" if of in cuts else ""
+        whole = next((one for one in bench.steps if (one.scorer, one.subset) == (of, ALL)), None)
+        steps = "" if whole is None else f", {whole.n_steps:,} steps"
+        detail = f"{bench.n_problems:,} problems, {bench.n_solutions:,} solutions{steps}"
+        told: list[tuple[str, str, float | None, float | None, float | None, str]] = []
+        for one in bench.overall:
+            if one.scorer == of:
+                told += [
+                    (
+                        *("macro-F1 of steps, weighted over subsets", "f1", one.weighted_f1),
+                        *(one.weighted_low, one.weighted_high, chosen),
+                    ),
+                    (
+                        *("first-error F1, mean over subsets", "f1", one.location_mean),
+                        *(one.mean_low, one.mean_high, chosen),
+                    ),
+                ]
+        if whole is not None:
+            told.append(
+                (
+                    *("AUROC of marked steps within problems", "auroc", whole.within),
+                    *(whole.within_low, whole.within_high, ""),
+                )
+            )
+        for name, metric, value, low, high, more in told:
+            if value is not None:
+                yield Figure(
+                    *(f"{name}, {of}", metric, value, self._dataset, f"{detail}{more}"),
+                    *(self._command, low, high, main),
+                )
+                main = False
 
     def _accuracy(self, row: Row, name: str, detail: str, *, main: bool) -> Figure:
         return Figure(

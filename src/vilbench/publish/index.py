@@ -15,7 +15,7 @@ from vilbench.publish.evaluation import (
     index_file,
 )
 from vilbench.publish.privacy import Screen
-from vilbench.publish.provenance import provenance, results_of
+from vilbench.publish.provenance import provenance, shown_of
 from vilbench.publish.publication import Entry, write_entries
 from vilbench.store.run import Run
 
@@ -58,12 +58,13 @@ def write_index(
         InputError: It has none of that model.
         RunStorageError: The folder cannot be written.
     """
-    shown, origin = results_of(run), provenance(run, screen)
+    shown, origin = shown_of(run), provenance(run, screen)
     chosen = of or shown.main or next(iter(shown.scorers), POLICY)
     found = figures(shown, origin, chosen)
     if not found:
         raise InputError(f"the run has no figures of '{chosen}'", file=run.folder)
-    name = title or (shown.policy if chosen == POLICY else chosen)
+    policy = POLICY if shown.results is None else shown.results.policy
+    name = title or (policy if chosen == POLICY else chosen)
     results = eval_results(found, benchmark, origin.created)
     files = {INDEX: index_file(name, found), **results}
     entries = [Entry(place, screen.text(data.decode()).encode()) for place, data in files.items()]

@@ -20,11 +20,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from vilbench.evaluate.results import Results, Row
+from vilbench.evaluate.results import Row
 from vilbench.evaluate.stages import Stages, noted
 from vilbench.images import extension
 from vilbench.publish.privacy import Screen
-from vilbench.publish.provenance import Provenance, provenance, results_of
+from vilbench.publish.provenance import Provenance, Shown, provenance, shown_of
 from vilbench.store.disk import replacing, storage_errors
 from vilbench.store.records import ScoreRef
 from vilbench.store.run import Run
@@ -53,11 +53,11 @@ def write_log(run: Run, folder: Path, screen: Screen) -> Path:
         RunStorageError: The folder cannot be written.
         ImageError: A stored picture is missing or has changed.
     """
-    shown, begun = results_of(run), noted(run)
+    shown, begun = shown_of(run), noted(run)
     origin = provenance(run, screen)
     log = _Log(run, shown, begun, origin, screen)
     stamp = re.sub(r"[:.]", "-", origin.created)
-    task = _UNSAFE.sub("-", shown.problem_set).strip("-") or "run"
+    task = _UNSAFE.sub("-", origin.dataset.name).strip("-") or "run"
     path = folder / f"{stamp}_{task}_{origin.fingerprint[:22]}.json"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def write_log(run: Run, folder: Path, screen: Screen) -> Path:
 
 class _Log:
     def __init__(
-        self, run: Run, shown: Results, begun: Stages, origin: Provenance, screen: Screen
+        self, run: Run, shown: Shown, begun: Stages, origin: Provenance, screen: Screen
     ) -> None:
         self._shown = shown
         self._begun = begun
@@ -110,13 +110,13 @@ class _Log:
             "eval_id": origin.fingerprint[:22],
             "run_id": origin.fingerprint[:22],
             "created": _time(origin.created),
-            "task": self._shown.problem_set,
+            "task": origin.dataset.name,
             "task_id": origin.fingerprint[22:44],
             "task_version": 0,
             "task_attribs": {},
             "task_args": {},
             "dataset": {
-                "name": origin.dataset.repository or self._shown.problem_set,
+                "name": origin.dataset.repository or origin.dataset.name,
                 "samples": len(listed),
                 "sample_ids": listed,
                 "shuffled": False,
@@ -129,7 +129,7 @@ class _Log:
             "tags": ["vilbench"],
             "metadata": {
                 "fingerprint": origin.fingerprint,
-                "problem_set": self._shown.problem_set,
+                "problem_set": origin.dataset.name,
                 "origins": list(origin.origins),
                 "commands": list(origin.commands),
                 "recipe": dict(origin.recipe),
@@ -148,14 +148,11 @@ class _Log:
         return {"name": "plan", "steps": [step], "config": self._sampling()}
 
     def _results(self, solutions: Sequence[Solution]) -> Json:
-        rows = [row for row in self._shown.rows if row.source == row.modality == "all"]
-        most = max((row.k for row in rows), default=0)
-        best = [row for row in rows if row.k == most]
         failed = sum(one.verdict == "failed" for one in solutions)
         return {
             "total_samples": len(self._problems) * self._begun.n,
             "completed_samples": len(solutions) - failed,
-            "scores": [self._method(row) for row in best],
+            "scores": [self._method(row) for row in self._shown.best],
         }
 
     def _method(self, row: Row) -> Json:

@@ -15,7 +15,7 @@ from vilbench.evaluate.stages import noted
 from vilbench.publish.evaluation import Benchmark, Figure, eval_results, figures
 from vilbench.publish.model_card import Training, card
 from vilbench.publish.privacy import Screen
-from vilbench.publish.provenance import provenance, results_of
+from vilbench.publish.provenance import provenance, shown_of
 from vilbench.publish.publication import CARD, Entry, Publication, card_entry, left_of
 from vilbench.scorers.prm import PrmScorer, Scoring
 from vilbench.store.run import Run
@@ -177,5 +177,5 @@ def _figures(run: Run, folder: Path, screen: Screen) -> tuple[tuple[Figure, ...]
         raise InputError(
             f"no scorer of the run ({scorers}) is the model in {folder.name}", file=run.folder
         )
-    origin, results = provenance(run, screen), results_of(run)
-    return tuple(one for name in mine for one in figures(results, origin, name)), origin.created
+    origin, shown = provenance(run, screen), shown_of(run)
+    return tuple(one for name in mine for one in figures(shown, origin, name)), origin.created

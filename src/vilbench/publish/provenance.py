@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
 from vilbench.errors import RunError
-from vilbench.evaluate.results import Results
+from vilbench.evaluate.results import Results, Row
 from vilbench.problems.adapters import SOURCES, source
 from vilbench.publish.privacy import Screen
+from vilbench.stepbench.records import Stepbench
 from vilbench.store.folder import RESULTS
 from vilbench.store.run import Run
+
+STEPBENCH: Final = "stepbench.json"
+
+Kept = TypeVar("Kept", Results, Stepbench)
 
 _COMMIT = re.compile(r"@([0-9a-f]{40})\b")
 
@@ -103,21 +109,59 @@ def dataset_of(problem_set: str, origins: tuple[str, ...]) -> Dataset:
     )
 
 
-def results_of(run: Run) -> Results:
-    """The run's `results.json`.
+class Shown(NamedTuple):
+    """What a run has shown: of selection, of marked steps, or of both."""
+
+    results: Results | None
+    steps: Stepbench | None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Of selection at every k over every slice."""
+        return () if self.results is None else self.results.rows
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """Scorers that there are figures of."""
+        found = [*(self.results.scorers if self.results else ())]
+        found += [*(self.steps.scorers if self.steps else ())]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def main(self) -> str | None:
+        """The scorer that the run is about."""
+        given = [one.main for one in (self.results, self.steps) if one is not None and one.main]
+        return next(iter(given), None)
+
+    @property
+    def best(self) -> tuple[Row, ...]:
+        """Every way to select at the largest k, over all problems."""
+        whole = [row for row in self.rows if row.source == row.modality == "all"]
+        most = max((row.k for row in whole), default=0)
+        return tuple(row for row in whole if row.k == most)
+
+
+def shown_of(run: Run) -> Shown:
+    """The run's `results.json` and `stepbench.json`, as far as they are there.
 
     Raises:
-        RunError: It is missing, damaged, or of another run.
+        RunError: Both are missing, or one is damaged or of another run.
     """
-    path = run.folder / RESULTS
+    results = _read(run, RESULTS, Results, "vilbench report")
+    steps = _read(run, STEPBENCH, Stepbench, "vilbench stepbench")
+    if results is None and steps is None:
+        raise RunError(f"{run.folder}: the run has no {RESULTS} yet; 'vilbench report' makes it")
+    return Shown(results, steps)
+
+
+def _read(run: Run, name: str, kind: type[Kept], command: str) -> Kept | None:
+    path = run.folder / name
     try:
-        results = Results.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{run.folder}: the run has no {RESULTS} yet; 'vilbench report' makes it"
-        ) from error
+        found = kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except (OSError, ValidationError) as error:
-        raise RunError(f"{path}: cannot be read; 'vilbench report' makes it anew") from error
-    if results.fingerprint != run.manifest.fingerprint:
-        raise RunError(f"{path}: is of another run; 'vilbench report' makes it anew")
-    return results
+        raise RunError(f"{path}: cannot be read; '{command}' makes it anew") from error
+    if found.fingerprint != run.manifest.fingerprint:
+        raise RunError(f"{path}: is of another run; '{command}' makes it anew")
+    return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vilbench.evaluate.results import Results, Row
+from vilbench.evaluate.results import Row
 from vilbench.evaluate.stages import Stages, noted
 from vilbench.publish import tables
+from vilbench.publish.evaluation import figures
 from vilbench.publish.markdown import fenced, header, plain, table
 from vilbench.publish.model_card import recipe_text, span
 from vilbench.publish.privacy import Screen
-from vilbench.publish.provenance import Provenance, provenance, results_of
+from vilbench.publish.provenance import STEPBENCH, Provenance, Shown, provenance, shown_of
 from vilbench.publish.publication import CARD, Entry, Publication, card_entry, left_of
 from vilbench.store.folder import RESULTS
 from vilbench.store.parquet import write_table
@@ -62,7 +63,7 @@ def results(
         InputError: pyarrow is not installed.
         ImageError: A stored picture is missing or has changed.
     """
-    shown, begun = results_of(run), noted(run)
+    shown, begun = shown_of(run), noted(run)
     origin = provenance(run, screen)
     solutions = [
         one for pool in run.solutions(begun.sample_key).values() for one in pool[: begun.n]
@@ -78,10 +79,15 @@ def results(
     files: list[Entry] = []
     for name in CONFIGS:
         columns, rows = content[name]
+        if name == "results" and shown.results is None:
+            continue
         path = room / f"{name}.parquet"
         counts[name] = write_table(path, columns, rows)
         files.append(Entry(_place(name), path))
-    as_stored = screen.told(shown.model_dump_json(indent=1))
+    for name, record in ((RESULTS, shown.results), (STEPBENCH, shown.steps)):
+        if record is not None:
+            told = screen.told(record.model_dump_json(indent=1))
+            files.append(Entry(name, told.encode("utf-8", "backslashreplace")))
     text = screen.text(
         "\n".join(_lines(origin, shown, begun, counts, title or origin.name, license)) + "\n"
     )
@@ -91,8 +97,8 @@ def results(
     return Publication(
         "dataset",
         "results of a run",
-        (card_entry(text), *files, Entry(RESULTS, as_stored.encode())),
-        left_of(run.folder, {run.folder / RESULTS}, _REASONS),
+        (card_entry(text), *files),
+        left_of(run.folder, {run.folder / RESULTS, run.folder / STEPBENCH}, _REASONS),
         tuple(remarks),
         f"results {origin.fingerprint[:12]}",
     )
@@ -121,7 +127,7 @@ def configs(names: Sequence[str], split: str = "test") -> list[dict[str, object]
 
 def _lines(
     origin: Provenance,
-    shown: Results,
+    shown: Shown,
     begun: Stages,
     counts: dict[str, int],
     title: str,
@@ -134,7 +140,7 @@ def _lines(
             "license": given,
             "task_categories": ["image-text-to-text"],
             "tags": tags,
-            "configs": configs(list(CONFIGS)),
+            "configs": configs(list(counts)),
         }
     )
     yield f"# {plain(title)}"
@@ -142,25 +148,30 @@ def _lines(
     yield "Solutions that a model sampled, the values that scorers gave their steps, and what"
     yield "selection by them makes of it: the stored run behind a report of vilbench."
     yield ""
-    yield from table(("", ""), _facts(origin, shown, begun))
-    if shown.notices or shown.rejected:
+    yield from table(("", ""), _facts(origin, shown, begun, counts))
+    notices = [*(shown.results.notices if shown.results else ())]
+    notices += [*(shown.steps.notes if shown.steps else ())]
+    rejected = max(len(one.rejected) for one in shown if one is not None)
+    if notices or rejected:
         yield "## To know before the figures"
         yield ""
-        yield from (f"- {plain(one)}" for one in shown.notices)
-        if shown.rejected:
-            yield f"- {len(shown.rejected)} rows of the input could not be used."
+        yield from (f"- {plain(one)}" for one in notices)
+        if rejected:
+            yield f"- {rejected} rows of the input could not be used."
         yield ""
     yield "## Results"
     yield ""
-    yield from _results(shown)
+    yield from _results(origin, shown)
     yield "## Tables"
     yield ""
     yield from table(
         ("table", "rows", "holds"),
-        ((name, f"{counts[name]:,}", told) for name, told in CONFIGS.items()),
+        ((name, f"{count:,}", CONFIGS[name]) for name, count in counts.items()),
         numbers=(1,),
     )
-    yield "A `null` among values is no verdict, and never 0. `results.json` holds all figures."
+    named = [name for name, one in zip((RESULTS, STEPBENCH), shown, strict=True) if one is not None]
+    yield "A `null` among values is no verdict, and never 0. All figures are in"
+    yield f"{' and '.join(f'`{name}`' for name in named)}."
     yield ""
     yield from fenced("python", _USE)
     yield "## Made with"
@@ -179,35 +190,38 @@ scores = load_dataset("folder", "scores", split="test")
 print(solutions[0]["text"], scores[0]["values"])"""
 
 
-def _facts(origin: Provenance, shown: Results, begun: Stages) -> Iterator[tuple[str, str]]:
-    yield "problems", f"{shown.n_problems:,} of {shown.problem_set}"
+def _facts(
+    origin: Provenance, shown: Shown, begun: Stages, counts: dict[str, int]
+) -> Iterator[tuple[str, str]]:
+    yield "problems", f"{counts['problems']:,} of {origin.dataset.name}"
     for one in origin.origins:
         yield "read from", one
-    yield "policy", f"{shown.policy}, {begun.n} solutions a problem, seed {origin.seed}"
+    yield "policy", f"{begun.policy}, {begun.n} solutions a problem, seed {origin.seed}"
     yield "scorers", ", ".join(shown.scorers) or "none"
     yield "run", f"{origin.name}, {origin.created}"
     yield "fingerprint", origin.fingerprint
 
 
-def _results(shown: Results) -> Iterator[str]:
-    rows = [row for row in shown.rows if row.source == row.modality == "all"]
-    if not rows:
-        yield "There are none."
+def _results(origin: Provenance, shown: Shown) -> Iterator[str]:
+    if shown.best:
+        yield f"Accuracy with the best of {shown.best[0].k}, with 95 % intervals by problem;"
+        yield "differences from `cot`, the mean of the samples, are paired."
         yield ""
-        return
-    most = max(row.k for row in rows)
-    best = [row for row in rows if row.k == most]
-    yield f"Accuracy with the best of {most}, with 95 % intervals by problem; differences from"
-    yield "`cot`, the mean of the samples, are paired."
-    yield ""
-    heads = ("method", "accuracy", "95 % interval", "over cot", "95 % interval", "p")
-    yield from table(heads, map(_row, best), numbers=(1, 3, 5))
-    if shown.minimal_detectable_delta is not None:
-        yield (
-            f"So many problems show a difference of {shown.minimal_detectable_delta:.3f} with "
-            "80 % power."
+        heads = ("method", "accuracy", "95 % interval", "over cot", "95 % interval", "p")
+        yield from table(heads, map(_row, shown.best), numbers=(1, 3, 5))
+    least = None if shown.results is None else shown.results.minimal_detectable_delta
+    if least is not None:
+        yield f"So many problems show a difference of {least:.3f} with 80 % power."
+        yield ""
+    if shown.steps is not None:
+        only = shown._replace(results=None)
+        found = [one for scorer in only.scorers for one in figures(only, origin, scorer)]
+        rows = (
+            (one.name, f"{one.value:.3f}", span(one.low, one.high), one.detail) for one in found
         )
+        yield f"Marked steps of {plain(shown.steps.benchmark)}:"
         yield ""
+        yield from table(("", "", "95 % interval", ""), rows, numbers=(1,))
 
 
 def _row(row: Row) -> tuple[str, ...]:
