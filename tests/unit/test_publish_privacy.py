@@ -67,6 +67,7 @@ def test_content_stays(text: str) -> None:
     ("command", "left"),
     [
         ("run a.yaml --out /data/b/runs --x=/tmp/y/z", "run a.yaml --out runs --x=z"),
+        ("<b>x</b> and </script>", "<b>x</b> and </script>"),
         (r"--model C:\Users\ann\prm --n 3", "--model prm --n 3"),
         ("--problems ~/d.jsonl -n 3 embedded:base", "--problems d.jsonl -n 3 embedded:base"),
         ("http://h/v1?key=1 then a/b", "http://h/v1 then a/b"),

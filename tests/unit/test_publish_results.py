@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ from typer.testing import CliRunner
 
 from vilbench.cli.app import app
 from vilbench.errors import RunError
+from vilbench.evaluate.analysis import Plan, analyse
+from vilbench.evaluate.stages import note_sampling
 from vilbench.problems import own
 from vilbench.publish import results
 from vilbench.publish.evaluation import Benchmark
 from vilbench.publish.index import write_index
 from vilbench.publish.inspect_log import write_log
 from vilbench.publish.publication import Publication, write
+from vilbench.store.manifest import Manifest
 from vilbench.store.run import Run
+from vilbench.testing import make_problem, make_solution
 from vilbench.types import StepScores
 
 
@@ -105,6 +110,36 @@ def test_the_card_tells_what_where_and_how_sure(run: Path, tmp_path: Path) -> No
     ):
         assert told in text, told
     assert "<b>" not in text.split("---\n", 2)[2]
+
+
+def test_hostile_names_and_texts_stay_in_their_place(tmp_path: Path) -> None:
+    hostile = "\x1b[31m</script>\u202e\u2028\u0085\x00 ,;\t{}[]\"'\n# no heading\n---\n|```"
+    problem = make_problem(
+        id=hostile, question=hostile, choices=("a", "b"), answer="A", answer_kind="choice"
+    )
+    manifest = Manifest.of(hostile, {"x": hostile}, seed=0, problem_set=f"a/../b:{hostile}")
+    with Run.open(tmp_path / "run", manifest) as run:
+        run.add_problems([problem])
+        note_sampling(run, "k", 2, hostile)
+        failed = make_solution(problem, 1, "", verdict="failed", finish_reason="error", error="x")
+        run.put_solutions("k", [make_solution(problem, 0, hostile, answer="A"), failed])
+        run.write_results(analyse(run, Plan(2, ())).model_dump_json())
+    text = published(tmp_path / "run", tmp_path, title=hostile).card
+    body = text.split("\n---\n", 1)[1]
+    assert "\n# no heading" not in body and "\n---" not in body and "<script>" not in body
+    assert all(one.isprintable() or one in "\n\t" for one in text)
+    assert front(text)["tags"][-1] == "vilbench"
+    rows = own.load(tmp_path / "out" / "data" / "problems.parquet")
+    assert [one.question for one in rows.problems] == [hostile]
+    with Run.read(tmp_path / "run") as run:
+        path = write_log(run, tmp_path / "logs", screen())
+        write_index(run, tmp_path / "index", screen(), of="policy", benchmark=Benchmark("a/b", "c"))
+    assert path.parent == tmp_path / "logs"
+    first, second = json.loads(path.read_text(encoding="ascii"))["samples"]
+    assert first["output"]["completion"] == hostile and first["id"] == hostile
+    assert second["error"]["message"] == "sampling failed" and second["output"]["choices"] == []
+    (name,) = (tmp_path / "index" / ".eval_results").iterdir()
+    assert re.fullmatch(r"[a-z0-9-]+\.yaml", name.name)
 
 
 def test_what_is_the_users_own_stays_behind(run: Path, tmp_path: Path) -> None:

@@ -302,6 +302,5 @@ def index_file(title: str, figures: Sequence[Figure]) -> bytes:
 
 
 def _yaml(data: object) -> bytes:
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode(
-        "utf-8", "backslashreplace"
-    )
+    # With escapes: what a run calls its models reaches no terminal as it is.
+    return yaml.safe_dump(data, sort_keys=False).encode("ascii")

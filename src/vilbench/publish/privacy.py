@@ -34,7 +34,7 @@ _USER_OF_ADDRESS = re.compile(r"(?<=://)[^\s/@:]{1,200}:[^\s/@]{1,200}@")
 _QUERY_OF_ADDRESS = re.compile(r"(https?://[^\s?\"'<>]{1,500})\?[^\s\"'<>]{1,2000}")
 _PART = r"[^\s\"'<>|;,:/\\]"
 _PATH = re.compile(
-    rf"(?<![\w:/\\.~>])(?:(?:~|[A-Za-z]:)?(?:/{_PART}{{1,255}})+/?|[A-Za-z]:(?:\\{_PART}{{1,255}})+)"
+    rf"(?<![\w:/\\.~<>])(?:(?:~|[A-Za-z]:)?(?:/{_PART}{{1,255}})+/?|[A-Za-z]:(?:\\{_PART}{{1,255}})+)"
 )
 """A path from the root of a disk or from somebody's home."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from vilbench.display.text import visible
 from vilbench.errors import InputError
 from vilbench.store.disk import replacing, storage_errors
 
@@ -84,8 +85,8 @@ class Publication:
 
 
 def card_entry(text: str) -> Entry:
-    """The card as a file; what cannot be encoded becomes an escape."""
-    return Entry(CARD, text.encode("utf-8", "backslashreplace"))
+    """The card as a file; characters that hide or steer become visible signs."""
+    return Entry(CARD, visible(text, lines=True).encode())
 
 
 def write(publication: Publication, folder: Path) -> None:
