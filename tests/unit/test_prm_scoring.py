@@ -123,6 +123,7 @@ def test_four_ways_give_one_result(
     for way, (tokens, prompts) in expected.items():
         counts = found[way].counts
         assert counts.tokens == tokens
+        assert sum(found[way].computed) == tokens
         assert counts.image_encodings == prompts * images
     assert small.counts.tokens == found["tree"].counts.tokens
     assert found["per-prefix"].counts.forwards == count

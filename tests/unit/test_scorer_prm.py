@@ -21,6 +21,7 @@ PROBLEM = make_problem()
 class Answer:
     values: tuple[tuple[float | None, ...], ...]
     lengths: tuple[int, ...]
+    computed: tuple[int, ...]
 
 
 class Fake:
@@ -50,6 +51,7 @@ class Fake:
         return Answer(
             tuple(tuple(float(len(step)) for step in steps) for steps in candidates),
             tuple(10 + len(steps) for steps in candidates),
+            tuple(len(steps) + 10 * (k == 0) for k, steps in enumerate(candidates)),
         )
 
 
@@ -63,6 +65,8 @@ async def test_each_step_has_its_value() -> None:
     records = await scorer.score(PROBLEM, solutions("a\nbb", "ccc", "a\nbb"))
     assert [record.values for record in records] == [(1.0, 2.0), (3.0,), (1.0, 2.0)]
     assert [record.usage.prompt_tokens for record in records] == [12, 11, 12]
+    # The first pays the question, the next what it adds, an equal one nothing.
+    assert [record.usage.cached_tokens for record in records] == [0, 10, 12]
     assert {record.scorer for record in records} == {"mine"}
     assert fake.calls == [(("a", "bb"), ("ccc",))]  # equal ones once
     assert fake.parts == [question_parts(PROBLEM)]

@@ -238,6 +238,7 @@ class ReadScores:
 
     values: tuple[tuple[float | None, ...], ...]
     lengths: tuple[int, ...]
+    computed: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -274,8 +275,10 @@ class RehearsedScoring:
         else:
             prefixes = [sum(one[: place + 1]) for one in lengths for place in range(len(one))]
             read = sum(prefixes) + before * (len(prefixes) - 1)
-        self.model.read(prompt, [read / max(len(candidates), 1)] * len(candidates))
+        share = read / max(len(candidates), 1)
+        self.model.read(prompt, [share] * len(candidates))
         return ReadScores(
             tuple((0.5,) * len(one) for one in candidates),
             tuple(round(before + length) for length in whole),
+            tuple(round(share + before * (k == 0)) for k in range(len(candidates))),
         )

@@ -39,10 +39,10 @@ def check_agreement(model: RewardModel, encoder: PromptEncoder) -> None:
     prompt = encoder.encode(Prompt((picture(), "What is to be seen?")))
     placed = Placed(prompt, encoder.pixels(prompt.images))
     sequences = [encoder.encode_text(text).ids for text in _TEXTS]
-    own = np.concatenate([forwards.whole(placed, ids) for ids in sequences])
+    own = np.concatenate([forwards.whole(placed, ids).values for ids in sequences])
     bundles = [Bundle(placed, sequences), Bundle(placed, sequences[:1])]
     found = forwards.packed(bundles, share=True)
-    ours = np.concatenate([values for some in found for values in some])
+    ours = np.concatenate([one.values for some in found for one in some])
     difference = ours - np.concatenate([own, own[: len(sequences[0])]])
     rms = float(np.sqrt(np.square(difference).mean()))
     if not rms <= TOLERANCE[model.backbone.dtype] * float(own.std()):

@@ -29,6 +29,18 @@ _REMEMBERED = 32
 """Sets of images whose features are kept: a guided search scores one question many times."""
 
 
+class Reading(NamedTuple):
+    """What a forward read behind one sequence.
+
+    Attributes:
+        values: `[L]`.
+        computed: Tokens, of the prompt too, that were computed for it and for none before it.
+    """
+
+    values: Values
+    computed: int
+
+
 class Bundle(NamedTuple):
     """A prompt and the sequences that stand behind it; there is at least one."""
 
@@ -82,15 +94,15 @@ class Forwards:
             raise ValueError(f"a batch of {max_batch_tokens} tokens")
         self._budget = max_batch_tokens
 
-    def whole(self, prompt: Placed, ids: Sequence[int]) -> Values:
-        """Values `[L]` after `ids` that stand behind a prompt, everything computed anew."""
+    def whole(self, prompt: Placed, ids: Sequence[int]) -> Reading:
+        """Values after `ids` that stand behind a prompt, everything computed anew."""
         hidden = self._own(prompt, ids)
         self._held(len(hidden) * self._shape.token_bytes // self._shape.layers)
         values: Values = self._model.head(hidden[len(hidden) - len(ids) :]).cpu().numpy()
-        return values
+        return Reading(values, len(hidden))
 
-    def packed(self, bundles: Sequence[Bundle], *, share: bool) -> list[list[Values]]:
-        """Values after the sequences of one or more prompts, `[L]` each, in as few forwards.
+    def packed(self, bundles: Sequence[Bundle], *, share: bool) -> list[list[Reading]]:
+        """Values after the sequences of one or more prompts, in as few forwards as may be.
 
         Each prompt is packed with its own sequences, which share it; prompts share nothing.
         Images go through the vision tower together, and those seen lately not again.
@@ -126,11 +138,16 @@ class Forwards:
             axis=1,
         )
         values = self._all(packing, ids, positions, prompts)
-        own = iter(packing.places)
-        return [
-            [values[next(own)[len(one.prompt.encoded.ids) :]] for _ in one.sequences]
-            for one in bundles
-        ]
+        computed = [0] * len(whole)
+        for run in packing.runs:
+            computed[run.sequence] += run.end - run.begin
+        own = iter(zip(packing.places, computed, strict=True))
+        found = []
+        for one in bundles:
+            first = len(one.prompt.encoded.ids)
+            some = [next(own) for _ in one.sequences]
+            found.append([Reading(values[places[first:]], count) for places, count in some])
+        return found
 
     def forget_images(self) -> None:
         """Lets image features go, which are kept for questions that are scored again."""

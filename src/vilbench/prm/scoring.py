@@ -22,7 +22,7 @@ from vilbench.backbone.prefill import Placed
 from vilbench.errors import EngineError
 from vilbench.prm.agreement import check_agreement, is_proven
 from vilbench.prm.folder import LoadedPrm
-from vilbench.prm.forwards import Bundle, Forwards, ScoringCounts, Values
+from vilbench.prm.forwards import Bundle, Forwards, Reading, ScoringCounts
 from vilbench.prm.tokens import EncodedSteps
 from vilbench.types import Image
 
@@ -37,11 +37,14 @@ class Scored:
         values: For every candidate one value per step; None for steps that were dropped
             because the input was too long.
         lengths: Tokens of every candidate with its prompt, as if it were scored alone.
+        computed: Of every candidate, tokens that were computed for it and for none before it;
+            together all that were computed for the question.
         counts: Work done for them, and for all that were scored with them.
     """
 
     values: tuple[tuple[float | None, ...], ...]
     lengths: tuple[int, ...]
+    computed: tuple[int, ...]
     counts: ScoringCounts
 
 
@@ -64,6 +67,9 @@ class Asked(NamedTuple):
 
     parts: Sequence[str | Image]
     candidates: Sequence[Sequence[str]]
+
+
+_NOTHING = Reading(np.empty(0, dtype=np.float32), 0)
 
 
 class PrmScoring:
@@ -120,21 +126,23 @@ class PrmScoring:
         bundles = [self._bundle(some) for some in todo if some]
         self._forwards.counts = counts = ScoringCounts()
         try:
-            found = iter(list(self._values(bundles, list(chain(*todo)))))
+            found = iter(list(self._read(bundles, list(chain(*todo)))))
         except Exception as error:
             if not ran_out(error):
                 raise
             raise EngineError("there is not enough memory for a single candidate") from error
         scored = []
         for some in encoded:
-            values = []
+            values, computed = [], []
             for k, one in enumerate(some):
-                own = next(found)[list(one.ends)] if one.ends else np.empty(0)
+                read = next(found) if one.ends else _NOTHING
+                own = read.values[list(one.ends)]
+                computed.append(read.computed)
                 if not np.isfinite(own).all():
                     raise EngineError(f"candidate {k} has a value that is not a finite number")
                 values.append(one.spread([float(value) for value in own]))
             lengths = tuple(len(one.prompt.ids) + len(one.ids) for one in some)
-            scored.append(Scored(tuple(values), lengths, counts))
+            scored.append(Scored(tuple(values), lengths, tuple(computed), counts))
         return scored
 
     def forget_images(self) -> None:
@@ -146,8 +154,8 @@ class PrmScoring:
         pixels = self.encoder.encoder.pixels(prompt.images) if prompt.images else {}
         return Bundle(Placed(prompt, pixels), [one.ids for one in some])
 
-    def _values(self, some: Sequence[Bundle], todo: Sequence[EncodedSteps]) -> Iterator[Values]:
-        """Values after the ids of each candidate that has steps; they count at step ends."""
+    def _read(self, some: Sequence[Bundle], todo: Sequence[EncodedSteps]) -> Iterator[Reading]:
+        """What is read after the ids of each candidate that has steps; step ends count."""
         forwards = self._forwards
         if self.way in ("shared", "tree"):
             if some:
@@ -160,6 +168,9 @@ class PrmScoring:
                 yield forwards.whole(prompt, one.ids)
                 continue
             values = np.zeros(len(one.ids), dtype=np.float32)
+            computed = 0
             for end in one.ends:
-                values[end] = forwards.whole(prompt, one.ids[: end + 1])[end]
-            yield values
+                prefix = forwards.whole(prompt, one.ids[: end + 1])
+                values[end] = prefix.values[end]
+                computed += prefix.computed
+            yield Reading(values, computed)

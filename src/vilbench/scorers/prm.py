@@ -29,6 +29,11 @@ class Scored(Protocol):
         """Tokens of every candidate with its prompt."""
         ...
 
+    @property
+    def computed(self) -> Sequence[int]:
+        """Of every candidate, tokens that were computed for it and for none before it."""
+        ...
+
 
 class Scoring(Protocol):
     """A reward model that scores candidates; `vilbench.prm.scoring.PrmScoring` is one.
@@ -158,6 +163,7 @@ class PrmScorer:
         errors = [found[steps].error for steps in wanted if found[steps].error is not None]
         if errors and len(errors) == len(wanted):
             raise EngineError(errors[0])
+        first = {steps: k for k, steps in reversed(list(enumerate(wanted)))}
         return [
             StepScores(
                 problem_id=solution.problem_id,
@@ -165,10 +171,10 @@ class PrmScorer:
                 scorer=self._name,
                 granularity="step",
                 values=found[steps].values,
-                usage=Usage(prompt_tokens=found[steps].length),
+                usage=found[steps].usage if first[steps] == k else found[steps].again,
                 error=found[steps].error,
             )
-            for solution, steps in zip(solutions, wanted, strict=True)
+            for k, (solution, steps) in enumerate(zip(solutions, wanted, strict=True))
         ]
 
     def _found_of_all(self, groups: Sequence[Group]) -> list[Mapping[Steps, _Found]]:
@@ -186,8 +192,8 @@ class PrmScorer:
             return self._one_by_one(groups, asked)
         return [
             {
-                steps: _Found(tuple(values), length)
-                for steps, values, length in zip(some, one.values, one.lengths, strict=True)
+                steps: _Found(tuple(values), usage)
+                for steps, values, usage in zip(some, one.values, _usages(one), strict=True)
             }
             for some, one in zip(asked, scored, strict=True)
         ]
@@ -213,17 +219,25 @@ class PrmScorer:
                         todo += [some[:middle], some[middle:]]
                         continue
                     told = f"problem '{problem.id}': {error}"
-                    found[some[0]] = _Found((None,) * len(some[0]), 0, told)
+                    found[some[0]] = _Found((None,) * len(some[0]), Usage(), told)
                 else:
-                    for steps, values, length in zip(
-                        some, scored.values, scored.lengths, strict=True
+                    for steps, values, usage in zip(
+                        some, scored.values, _usages(scored), strict=True
                     ):
-                        found[steps] = _Found(tuple(values), length)
+                        found[steps] = _Found(tuple(values), usage)
         return found
 
 
 def _distinct(solutions: Sequence[Solution]) -> tuple[Steps, ...]:
     return tuple(dict.fromkeys(tuple(one.step_texts()) for one in solutions))
+
+
+def _usages(scored: Scored) -> list[Usage]:
+    """Of every candidate; what others with the same beginning paid is cached."""
+    return [
+        Usage(prompt_tokens=length, cached_tokens=max(0, length - computed))
+        for length, computed in zip(scored.lengths, scored.computed, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -237,5 +251,10 @@ class _Found:
     """What came of a candidate; `error` where it could not be scored."""
 
     values: tuple[float | None, ...]
-    length: int
+    usage: Usage
     error: str | None = None
+
+    @property
+    def again(self) -> Usage:
+        """Of an equal candidate, for which nothing was computed."""
+        return self.usage.model_copy(update={"cached_tokens": self.usage.prompt_tokens})
