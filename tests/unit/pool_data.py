@@ -40,6 +40,8 @@ class Crew:
 
     Attributes:
         deadly: Items that end their worker, and how often.
+        ends: Whether a job ends its worker, by the job and how many were begun with it.
+        begun: Jobs begun.
         tried: How often each item was begun.
         company: Items that were under way on the same worker when each was begun.
         most: Most jobs that a worker had.
@@ -48,6 +50,8 @@ class Crew:
     def __init__(self, build: Callable[[int], Sequence[Any]] = lambda number: [Model()]) -> None:
         self.build = build
         self.deadly: Counter[Any] = Counter()
+        self.ends: Callable[[Job, int], bool] = lambda job, begun: False
+        self.begun = 0
         self.tried: Counter[Any] = Counter()
         self.company: dict[Any, list[set[Any]]] = {}
         self.most = 0
@@ -77,18 +81,21 @@ class InProcess:
 
     async def run(self, job: Job) -> Any:
         job = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own; it travels
-        if job.method != "double":
-            return pickle.loads(pickle.dumps(await self._bench.run(job)))  # noqa: S301 - likewise
-        (item,) = job.arguments
         crew = self._crew
-        crew.tried[item] += 1
-        crew.company.setdefault(item, []).append(set(self.under_way))
+        crew.begun += 1
+        ends = crew.ends(job, crew.begun)
+        item: Any = object()
+        if job.method == "double":
+            (item,) = job.arguments
+            crew.tried[item] += 1
+            crew.company.setdefault(item, []).append(set(self.under_way))
+            ends = ends or crew.deadly[item] > 0
+            crew.deadly[item] -= crew.deadly[item] > 0
         self.under_way.add(item)
         crew.most = max(crew.most, len(self.under_way))
         try:
             await asyncio.sleep(0)
-            if crew.deadly[item]:
-                crew.deadly[item] -= 1
+            if ends:
                 self._ended.set()
             done = asyncio.ensure_future(self._bench.run(job))
             ended = asyncio.ensure_future(self._ended.wait())
@@ -97,7 +104,7 @@ class InProcess:
                 done.cancel()
                 raise WorkerLostError("gone")
             ended.cancel()
-            return done.result()
+            return pickle.loads(pickle.dumps(done.result()))  # noqa: S301 - likewise
         finally:
             self.under_way.discard(item)
 

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collect_data import SEARCHES, HashScorer, make_method, make_run, reply
 from pool_data import Crew
 
+from vilbench.collect.forest import Width, collect
 from vilbench.errors import EngineError
 from vilbench.executors.models import PooledGenerator, PooledScorer, pooled
+from vilbench.store import trees
+from vilbench.store.run import Run
 from vilbench.testing import (
     ScriptedEngine,
     TableScorer,
@@ -73,4 +77,49 @@ async def test_images_travel_with_their_bytes(tmp_path: Path) -> None:
     scorer = PooledScorer(pool, 0, facts, 1)
     with pytest.raises(EngineError, match=r"a\.png"):
         await scorer.score(make_problem(images=(image,)), [])
+    await pool.aclose()
+
+
+def grown(run: Run, key: str) -> dict[str, Any]:
+    """Trees, and what they cost but for time."""
+    found = trees.trees(run, key)
+    return {
+        one.tree.problem_id: (one.tree, one.spent.model_copy(update={"seconds": 0.0}))
+        for one in found
+    }
+
+
+@pytest.mark.parametrize("rule", SEARCHES)
+async def test_trees_are_the_same_whatever_workers_are_lost(rule: str, tmp_path: Path) -> None:
+    with make_run(tmp_path / "here") as run:
+        method = make_method(rule)
+        await collect(run, method, width=Width(1, 1, 1))
+        here = grown(run, method.key)
+    crew = Crew(lambda number: [ScriptedEngine(reply), HashScorer()])
+    crew.ends = lambda job, begun: begun % 5 == 0
+    pool = crew.pool(3, tries=6)
+    engine, scorer = (pooled(pool, place, fact, 2) for place, fact in enumerate(await pool.open()))
+    judged = scorer if rule == "rest-mcts" else None
+    with make_run(tmp_path / "there") as run:
+        method = make_method(rule, engine, judged)
+        harvest = await collect(run, method, width=Width(6, 9, 9))
+        assert (harvest.finished, harvest.failed, harvest.request_errors) == (6, 0, 0)
+        assert grown(run, method.key) == here
+    assert pool.counts.lost > 3
+    assert pool.counts.again >= pool.counts.lost
+    assert pool.counts.set_aside == 0
+    await pool.aclose()
+
+
+async def test_a_problem_whose_requests_end_workers_has_no_tree(tmp_path: Path) -> None:
+    crew = Crew(lambda number: [ScriptedEngine(reply), HashScorer()])
+    crew.ends = lambda job, begun: "sum 2?" in repr(job.arguments)
+    pool = crew.pool(2)
+    engine, scorer = (pooled(pool, place, fact, 2) for place, fact in enumerate(await pool.open()))
+    with make_run(tmp_path / "run") as run:
+        harvest = await collect(run, make_method("rest-mcts", engine, scorer))
+        assert (harvest.finished, harvest.failed) == (5, 1)
+        (failure,) = run.failures()
+        assert failure.problem_id == "p2"
+        assert "set aside, tried 3 times" in failure.error
     await pool.aclose()
