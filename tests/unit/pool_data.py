@@ -27,6 +27,8 @@ class Model:
             raise EngineError("no such thing")
         if item == "unreadable":
             raise InputError("cannot be read")
+        if item == "endless":
+            await asyncio.Event().wait()
         if item == "defect":
             raise ZeroDivisionError("by zero")
         return 2 * item
@@ -61,8 +63,8 @@ class Crew:
         self.workers.append(InProcess(self, len(self.workers)))
         return self.workers[-1]
 
-    def pool(self, size: int, tries: int = 3) -> Pool:
-        return Pool(self.hire, size, tries=tries)
+    def pool(self, size: int, tries: int = 3, seconds: float | None = None) -> Pool:
+        return Pool(self.hire, size, tries=tries, seconds=seconds)
 
 
 class InProcess:

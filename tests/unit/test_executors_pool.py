@@ -128,6 +128,17 @@ async def test_a_defect_is_tried_again_and_set_aside() -> None:
     assert crew.tried["defect"] == 3
 
 
+async def test_a_job_without_an_end_is_set_aside_after_its_time() -> None:
+    crew = Crew()
+    pool = crew.pool(2, tries=2, seconds=0.05)
+    await pool.open()
+    with pytest.raises(EngineError, match=r"tried 2 times: no answer within 0\.05 s"):
+        await double(pool, "endless")
+    assert await double(pool, 4) == 8
+    assert pool.counts.lost == crew.tried["endless"] == 2
+    await pool.aclose()
+
+
 async def test_a_worker_on_which_everything_breaks_is_replaced() -> None:
     class Broken(Model):
         async def double(self, item: Any) -> Any:

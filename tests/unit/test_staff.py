@@ -147,7 +147,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[ExecutorConfig]:
 
 OPTIONS = (
     *("--executor", "ray", "--address", "10.0.0.1:6379", "--workers", "4"),
-    *("--per-worker", "gpus=0.5, cpus=2,jobs=16,tries=2"),
+    *("--per-worker", "gpus=0.5, cpus=2,jobs=16,tries=2,seconds=60"),
 )
 
 
@@ -166,7 +166,9 @@ def test_options_say_what_workers_take(
     done = CliRunner().invoke(app, [*command, *OPTIONS, "--out", str(tmp_path / "run")])
     assert (done.exit_code, "as far as this test goes" in done.output) == (2, True)
     assert asked == [
-        ExecutorConfig(address="10.0.0.1:6379", workers=4, gpus=0.5, cpus=2, jobs=16, tries=2)
+        ExecutorConfig(
+            address="10.0.0.1:6379", workers=4, gpus=0.5, cpus=2, jobs=16, tries=2, seconds=60
+        )
     ]
 
 

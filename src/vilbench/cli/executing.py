@@ -26,7 +26,7 @@ PerWorker = Annotated[
         "--per-worker", help="What each takes, such as gpus=1,cpus=4,jobs=16 (requests at a time)."
     ),
 ]
-_KEYS = ("cpus", "gpus", "jobs", "tries")
+_KEYS = ("cpus", "gpus", "jobs", "tries", "seconds")
 
 
 def chosen(

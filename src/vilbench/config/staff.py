@@ -36,6 +36,7 @@ class ExecutorConfig(Record):
         jobs: Requests that a worker's model has at a time, to fill its batches. With 1 no
             result depends on what else was in a batch.
         tries: Of a request that breaks or loses its worker, before it is set aside.
+        seconds: Longest time of a request, after which its worker is replaced; None for no limit.
     """
 
     address: str | None = None
@@ -44,6 +45,7 @@ class ExecutorConfig(Record):
     gpus: Number = Field(default=0.0, ge=0)
     jobs: Whole = Field(default=8, ge=1)
     tries: Whole = Field(default=3, ge=1)
+    seconds: Number | None = Field(default=None, gt=0)
 
 
 class Role(NamedTuple):

@@ -50,7 +50,9 @@ async def staffed(
             if room.gpus and not executor.gpus:
                 say("ray: workers use no GPU; --per-worker gpus=1 gives each one")
             hire = cluster.hiring(build_all, [one.config for one in held], needs)
-            pool = Pool(hire, executor.workers, tries=executor.tries, name="ray")
+            pool = Pool(
+                hire, executor.workers, tries=executor.tries, seconds=executor.seconds, name="ray"
+            )
             try:
                 yield Staff(pool, held, await pool.open(), executor.workers)
             finally:

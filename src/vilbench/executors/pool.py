@@ -99,6 +99,7 @@ class Pool:
         hire: Begins a worker, without waiting for it.
         size: Workers.
         tries: Of a job, and of a place whose workers end before they are ready.
+        seconds: Longest time of a job, after which its worker counts as lost; None for no limit.
         name: For what is told.
 
     Attributes:
@@ -107,12 +108,19 @@ class Pool:
     """
 
     def __init__(
-        self, hire: Callable[[], Worker], size: int, *, tries: int = 3, name: str = "workers"
+        self,
+        hire: Callable[[], Worker],
+        size: int,
+        *,
+        tries: int = 3,
+        seconds: float | None = None,
+        name: str = "workers",
     ) -> None:
         if size < 1 or tries < 1:
             raise ValueError(f"{size} workers and {tries} tries: there must be one at least")
         self._hire = hire
         self._tries = tries
+        self._seconds = seconds
         self._places = [_Place() for _ in range(size)]
         self._waiting: deque[_Ticket] = deque()
         self._suspects: deque[_Ticket] = deque()
@@ -276,12 +284,17 @@ class Pool:
 
     async def _run(self, place: _Place, worker: Worker, ticket: _Ticket) -> None:
         try:
-            value = await worker.run(ticket.job)
-        except WorkerLostError as lost:
+            async with asyncio.timeout(self._seconds):
+                value = await worker.run(ticket.job)
+        except (WorkerLostError, TimeoutError) as lost:
             if place.worker is worker:
                 place.worker = None
                 place.lost.set()
-            self._again(ticket, f"its worker ended: {lost}")
+            silent = isinstance(lost, TimeoutError)
+            told = (
+                f"no answer within {self._seconds:g} s" if silent else f"its worker ended: {lost}"
+            )
+            self._again(ticket, told)
         except Exception as error:
             _fail(ticket, error)
         else:
