@@ -150,16 +150,28 @@ def test_questions_of_any_form_are_answered(
         assert len(answer.choices) == (body.get("n") or 1)
 
 
-def test_every_status_that_is_refused_with_is_in_the_document() -> None:
+def refused_with(place: int) -> set[Any]:
+    """The constants at a place of the arguments of every refusal."""
     folder = Path(vilbench.serve.__file__).parent
-    raised = {
-        call.args[0].value
+    return {
+        argument.value
         for file in folder.glob("*.py")
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(call, ast.Call)
-        and getattr(call.func, "id", "") == "Refusal"
-        and isinstance(call.args[0], ast.Constant)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Refusal"
+        for argument in call.args[place : place + 1]
+        if isinstance(argument, ast.Constant)
     }
+
+
+def test_every_code_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    codes = refused_with(1) - {"client_gone"}
+    assert {"stopping", "upstream_failed", "image_timeout"} <= codes
+    assert [one for one in sorted(codes) if f"`{one}`" not in page] == []
+
+
+def test_every_status_that_is_refused_with_is_in_the_document() -> None:
+    raised = refused_with(0)
     assert {400, 401, 413, 429, 500, 502, 503, 504} <= raised
     for path, methods in DOCUMENT["paths"].items():
         for method, operation in methods.items():

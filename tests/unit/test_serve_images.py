@@ -227,7 +227,7 @@ NEVER = [
 
 @pytest.mark.parametrize("address", [*PUBLIC, *PRIVATE, *NEVER])
 def test_where_names_may_lead(address: str) -> None:
-    allowed = AllowList([NAME, f"{NAME}:8443", "localhost"])
+    allowed = AllowList([NAME, f"{NAME}:8443", "localhost:8443"])
     found = ipaddress.ip_address(address)
 
     def may(url: str) -> bool:
@@ -241,7 +241,8 @@ def test_where_names_may_lead(address: str) -> None:
     # With its port in the list the host may be on a private network, and nowhere else.
     assert may(f"https://{NAME}:8443/x") == (address not in NEVER)
     assert may(f"http://{NAME}:8443/x") == (address not in NEVER)
-    assert may("https://localhost/x") == (address in PUBLIC)
+    here = address in ("127.0.0.1", "127.8.8.8", "::1")
+    assert may("https://localhost:8443/x") == (address not in NEVER or here)
 
 
 @pytest.mark.parametrize(
@@ -252,14 +253,11 @@ def test_an_address_in_the_list_is_that_address_alone(address: str) -> None:
     target = allowed.target(f"http://{address}/x")
     assert target.literal is not None
     allowed.check(target, target.literal)
-    for other in ("127.0.0.2", "169.254.169.253", "fe80::2", "10.0.0.1"):
-        if target.exact and other != "10.0.0.1":
-            with pytest.raises(AddressError):
-                allowed.check(target, ipaddress.ip_address(other))
-    host = address.rpartition(":")[0]
-    bare = AllowList([host])
-    with pytest.raises(AddressError):
-        bare.check(bare.target(f"https://{host}/x"), target.literal)
+    for other in ("127.0.0.2", "169.254.169.253", "fe80::2", "::", "0.0.0.0"):  # noqa: S104
+        with pytest.raises(AddressError):
+            allowed.check(target, ipaddress.ip_address(other))
+    with pytest.raises(InputError, match="port"):
+        AllowList([address.rpartition(":")[0]])
 
 
 @pytest.mark.parametrize(
@@ -432,6 +430,15 @@ def test_entries_of_the_list_are_plain(entry: str) -> None:
     with pytest.raises(InputError) as caught:
         AllowList([entry])
     assert caught.value.field == "--allow-image-host"
+
+
+@pytest.mark.parametrize(
+    "entry", ["localhost", "127.0.0.1", "[::1]", "10.0.0.1", "169.254.169.254", "LOCALHOST"]
+)
+def test_places_beyond_the_public_network_need_their_port(entry: str) -> None:
+    with pytest.raises(InputError, match="port"):
+        AllowList([entry])
+    assert AllowList([f"{entry}:8080"]).target(f"http://{entry}:8080/x").exact
 
 
 def test_the_command_looks_at_the_list_before_it_loads_a_model() -> None:

@@ -17,7 +17,7 @@ from vilbench.engines.openai.attempts import Patience
 from vilbench.engines.openai.engine import OpenAIEngine
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.scorers.judge import PROMPTS, JudgeScorer
-from vilbench.serve.renewal import LastingScorer
+from vilbench.serve.renewal import LastingScorer, Renewed
 from vilbench.serve.service import Served
 from vilbench.serve.upstream import Upstream
 from vilbench.steps import FORMATS
@@ -82,6 +82,29 @@ def test_some_requests_are_killed_and_others_are_not() -> None:
             assert scored.result().status_code == 200
             first.kill()
             clean(lost.result(), port, "upstream_failed")
+
+
+async def test_an_engine_that_gave_up_is_closed_when_its_last_user_leaves() -> None:
+    closed: list[object] = []
+
+    class Engine:
+        ended = ""
+
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    first = Engine()
+    renewed = Renewed(first, Engine, lambda one: (one,))
+    async with renewed.using() as slow:
+        async with renewed.using() as one:
+            assert one is slow is first
+            first.ended = "wrong key"
+        async with renewed.using() as second:
+            assert second is not first
+            assert (closed, renewed.under_way) == ([], 2)
+    assert closed == [first]
+    await renewed.aclose()
+    assert closed == [first, second]
 
 
 class Made(NamedTuple):

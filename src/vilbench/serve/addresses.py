@@ -89,7 +89,7 @@ class AllowList:
         given: Entries.
 
     Raises:
-        InputError: One is no host, or is spelt in an odd way.
+        InputError: One is no host, is spelt in an odd way, or lacks the port that it needs.
     """
 
     def __init__(self, given: Iterable[str]) -> None:
@@ -105,6 +105,10 @@ class AllowList:
                 )
             host = _bare(found["host"])
             if found["port"] is None:
+                literal = _literal(host)
+                if host == "localhost" or (literal is not None and not _is_public(literal)):
+                    told = f"'{entry}' is not on the public network: name its port, too"
+                    raise InputError(told, field="--allow-image-host")
                 self._hosts.add(host)
             else:
                 self._places.add((host, int(found["port"])))
@@ -135,7 +139,7 @@ class AllowList:
         Raises:
             AddressError: It may not.
         """
-        if target.exact and address == target.literal:
+        if address == target.literal:
             return
         if not _within(address, _NEVER):
             at_home = target.host == "localhost" and address.is_loopback

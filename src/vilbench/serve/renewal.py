@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from vilbench.types import Granularity, Problem, Solution, StepScorer, StepScores
 
 Made = TypeVar("Made")
+
+
+@dataclass(eq=False)
+class _Place(Generic[Made]):
+    """One that was made, and how many use it."""
+
+    made: Made
+    users: int = 0
+    worn: bool = False
 
 
 class Renewed(Generic[Made]):
@@ -30,38 +40,40 @@ class Renewed(Generic[Made]):
     def __init__(
         self, first: Made, make: Callable[[], Made], engines: Callable[[Made], Sequence[Any]]
     ) -> None:
-        self._current = first
+        self._place = _Place(first)
         self._make = make
         self._engines = engines
-        self._worn: list[Made] = []
         self.under_way = 0
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[Made]:
-        """The one that takes requests; where it gave up, the next use gets another."""
-        made = self._current
+        """The one that takes requests; where it gave up, the next use gets another.
+
+        One that gave up is closed when the last of its users has left.
+        """
+        place = self._place
+        place.users += 1
         self.under_way += 1
         try:
-            yield made
+            yield place.made
         finally:
-            if made is self._current and any(_ended(one) for one in self._engines(made)):
-                self._worn.append(made)
-                self._current = self._make()
+            place.users -= 1
             self.under_way -= 1
-            if not self.under_way:
-                await self._close_worn()
+            if place is self._place and any(_ended(one) for one in self._engines(place.made)):
+                place.worn = True
+                self._place = _Place(self._make())
+            if place.worn and not place.users:
+                await self._close(place)
 
     async def aclose(self) -> None:
         """Closes the engines."""
-        self._worn.append(self._current)
-        await self._close_worn()
+        await self._close(self._place)
 
-    async def _close_worn(self) -> None:
-        while self._worn:
-            for engine in self._engines(self._worn.pop()):
-                close = getattr(engine, "aclose", None)
-                if close is not None:
-                    await close()
+    async def _close(self, place: _Place[Made]) -> None:
+        for engine in self._engines(place.made):
+            close = getattr(engine, "aclose", None)
+            if close is not None:
+                await close()
 
 
 def _ended(engine: Any) -> bool:
