@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from publish_data import run_with_results
@@ -21,7 +22,7 @@ from vilbench.errors import (
     RunMismatchError,
 )
 from vilbench.testing import ScriptedEngine, TableScorer, make_problem, tiny_png
-from vilbench.types import BytesSource, Image, Problem
+from vilbench.types import BytesSource, Completion, Image, Problem, StepScores
 
 SCORES: dict[tuple[str, int], Sequence[float | None]] = {
     ("p0", 0): [1.0, 4.0],
@@ -116,6 +117,36 @@ def test_the_same_call_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="need to be there"):
         vilbench.best_of_n([], engine, [], tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_run_is_made_within_a_loop_and_by_one_loop(tmp_path: Path) -> None:
+    loops = []
+
+    class Engine(ScriptedEngine):
+        async def generate(self, *given: Any, **options: Any) -> list[Completion]:
+            loops.append(asyncio.get_running_loop())
+            return await super().generate(*given, **options)
+
+    engine = Engine({"sum": REPLIES})
+
+    async def notebook() -> None:
+        vilbench.best_of_n(problems(1), engine, [], tmp_path / "a", n=2)
+
+    asyncio.run(notebook())
+    vilbench.best_of_n(problems(1), engine, [], tmp_path / "b", n=2)
+    # Connections belong to a loop: a second call finds those of the first at work.
+    assert len(loops) == 2 and len(set(loops)) == 1
+
+
+def test_what_would_wait_for_itself_is_told() -> None:
+    class Asking(TableScorer):
+        async def score(self, *given: Any) -> list[StepScores]:
+            scorer().score(make_problem(), REPLIES)
+            return []
+
+    asking = vilbench.Scorer(Asking("asking", "step", SCORES))
+    with pytest.raises(RuntimeError, match="await the scorer or generator itself"):
+        asking.score(make_problem(), REPLIES)
 
 
 def test_a_stored_run_as_rows_and_frames(tmp_path: Path) -> None:

@@ -163,6 +163,15 @@ def test_inspect_and_index_by_the_command(vilbench: Vilbench, tmp_path: Path) ->
     assert said == f"figures of policy: model-index.yaml, .eval_results/puzzles-dev.yaml: {out}\n"
 
 
+@pytest.mark.parametrize("form", ["hub", "inspect", "model-index", "jsonl"])
+def test_a_folder_is_not_written_to_itself(vilbench: Vilbench, tmp_path: Path, form: str) -> None:
+    run = run_with_results(tmp_path / "run")
+    before = {path.name for path in run.iterdir()}
+    told = vilbench(run, "--format", form, "--to", run / ".." / "run", code=2).err
+    assert "is the folder itself" in told or "this is the run itself" in told
+    assert {path.name for path in run.iterdir() if "sqlite-" not in path.name} == before
+
+
 REFUSED: list[tuple[tuple[object, ...], str]] = [
     ((), "'--to': give --to FOLDER, --to-hub OWNER/NAME, or --dry-run"),
     (("--to-hub", "it"), "'--to-hub': 'it' is no name such as owner/name"),

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from publish_data import run_with_results, screen
+from safetensors import safe_open
 
 from vilbench.errors import CheckpointError, InputError
 from vilbench.evaluate.scoring import score_key
@@ -144,6 +145,18 @@ def test_the_model_is_published_and_nothing_else(folder: Path, tmp_path: Path) -
     assert load(tmp_path / "out").fingerprint == load(folder).fingerprint
     with pytest.raises(InputError, match="choose another --to"):
         write(done, folder)
+
+
+def test_weights_in_several_files_go_with_their_index(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "part-1.safetensors")
+    with safe_open(folder / "part-1.safetensors", "pt") as weights:
+        names = dict.fromkeys(weights.keys(), "part-1.safetensors")
+        index = {"metadata": {"total_size": 1}, "weight_map": names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "adapter.safetensors").write_bytes(b"x")
+    write(made(folder), tmp_path / "out")
+    assert load(tmp_path / "out").fingerprint == load(folder).fingerprint
+    assert not (tmp_path / "out" / "adapter.safetensors").exists()
 
 
 def test_paths_that_a_library_left_are_shortened(folder: Path, tmp_path: Path) -> None:

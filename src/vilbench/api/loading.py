@@ -14,6 +14,7 @@ from vilbench.config.building import build_engine, build_scorers
 from vilbench.config.engine import EngineConfig
 from vilbench.config.problems import ProblemsConfig, load_problem_set
 from vilbench.config.recipe import PrmScorerConfig
+from vilbench.embedded import model_folder
 from vilbench.errors import ImageError, RecipeError
 from vilbench.problems.files import checked_image
 from vilbench.problems.own import is_own
@@ -122,8 +123,19 @@ def load_prm(model: str, *, aggregations: Sequence[str] = AGGREGATIONS, **keys: 
     given = {"kind": "prm", "model": model, "aggregations": tuple(aggregations), **keys}
     config: PrmScorerConfig = _read(TypeAdapter(PrmScorerConfig), given)
     (scorer,) = build_scorers([config], 1).scorers
-    bounds = config.value_range
-    return Scorer(scorer, value_range=bounds, aggregations=aggregations)
+    return Scorer(
+        scorer,
+        value_range=config.value_range,
+        aggregations=aggregations,
+        format=config.format or ("steps" if config.untrained else _format(config.model)),
+    )
+
+
+def _format(model: str) -> str:
+    """The step format that a reward model was trained with: texts are split as it knows them."""
+    from vilbench.prm.folder import read_config
+
+    return read_config(model_folder(model)).format
 
 
 def _read(adapter: TypeAdapter[Any], given: dict[str, Any]) -> Any:

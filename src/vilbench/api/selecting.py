@@ -74,15 +74,23 @@ def best_of_n(
     sources = "+".join(dict.fromkeys(problem.source for problem in problems))
     versions = {"vilbench": __version__}
     manifest = Manifest.of(name, recipe, seed=seed, problem_set=sources, versions=versions)
-    with Run.open(Path(out), manifest) as run:
-        run.add_problems(problems)
-        waited(_worked(run, sampler, scorers, concurrency))
-        plan = Plan(n, tuple(scorer.plan for scorer in scorers))
-        run.write_results(analyse(run, plan).model_dump_json(indent=1))
+    waited(_made(Path(out), manifest, problems, sampler, scorers, concurrency))
     return load_run(out)
 
 
-async def _worked(run: Run, sampler: Sampler, scorers: Sequence[Scorer], concurrency: int) -> None:
-    await sample(run, sampler, concurrency=concurrency)
-    for scorer in scorers:
-        await score(run, scorer.steps, sampler.key)
+async def _made(
+    folder: Path,
+    manifest: Manifest,
+    problems: Sequence[Problem],
+    sampler: Sampler,
+    scorers: Sequence[Scorer],
+    concurrency: int,
+) -> None:
+    """All of it in one thread, to which an open run belongs."""
+    with Run.open(folder, manifest) as run:
+        run.add_problems(problems)
+        await sample(run, sampler, concurrency=concurrency)
+        for scorer in scorers:
+            await score(run, scorer.steps, sampler.key)
+        plan = Plan(sampler.n, tuple(scorer.plan for scorer in scorers))
+        run.write_results(analyse(run, plan).model_dump_json(indent=1))

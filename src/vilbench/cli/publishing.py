@@ -64,6 +64,7 @@ def publish(folder: Path, asked: Asked) -> None:
     if asked.to is None and asked.target is None and not asked.dry_run:
         raise InputError("give --to FOLDER, --to-hub OWNER/NAME, or --dry-run", field="--to")
     found = recognise(folder, _kind(asked.kind))
+    _refuse_own(found.folder, asked.to)
     _refuse_what_does_nothing(found, asked)
     with tempfile.TemporaryDirectory(prefix="vilbench-export-") as room:
         made = _made(found, asked, Path(room))
@@ -76,6 +77,16 @@ def publish(folder: Path, asked: Asked) -> None:
             say(f"{made.what}: {asked.to}")
         if asked.target is not None:
             say(f"uploaded: {hub.upload(made, asked.target)}")
+
+
+def _refuse_own(folder: Path, to: Path | None) -> None:
+    """A folder that is read is not written to.
+
+    Raises:
+        InputError: They are the same.
+    """
+    if to is not None and to.resolve() == folder.resolve():
+        raise InputError("is the folder itself; export to another", field="--to")
 
 
 def _kind(name: str | None) -> Kind | None:
@@ -182,6 +193,7 @@ def _bytes(count: int) -> str:
 
 def inspect(folder: Path, to: Path) -> None:
     """Writes a run as a log of Inspect AI."""
+    _refuse_own(folder, to)
     screen = Screen.here()
     with Run.read(folder) as run:
         path = write_log(run, to, screen)
@@ -192,6 +204,7 @@ def inspect(folder: Path, to: Path) -> None:
 
 def index(folder: Path, to: Path, of: str | None, title: str | None, benchmark: str | None) -> None:
     """Writes a run's figures of one model as the hub reads them."""
+    _refuse_own(folder, to)
     screen = Screen.here()
     named = None if benchmark is None else Benchmark.parse(benchmark)
     with Run.read(folder) as run:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from vilbench.collect.card import NAME
 from vilbench.collect.data import DataConfig, Summary
-from vilbench.collect.export import SUMMARY, Labelling, export
+from vilbench.collect.export import SUMMARY, Exported, Labelling, export
 from vilbench.collect.rows import DataRow
 from vilbench.collect.tables import HUB_TABLE
 from vilbench.publish.privacy import Screen
-from vilbench.publish.publication import Entry, Publication, card_entry, left_of
+from vilbench.publish.publication import Entry, Publication, card_entry, left_of, record_entry
 from vilbench.store.run import Run
 
 _REASONS = {
@@ -57,7 +57,7 @@ def training_data(
 
     summary = export(run, room, "hub", config, second=second, labelling=labelling, amend=screened)
     card = screen.told((room / NAME).read_text(encoding="utf-8"))
-    told = screen.told((room / SUMMARY).read_text(encoding="utf-8"))
+    told = Exported.model_validate_json((room / SUMMARY).read_bytes())
     remarks = [*screen.summary()]
     if labelling is None or labelling.license is None:
         remarks.append("the card names no license: --license; that of the problems counts, too")
@@ -67,7 +67,7 @@ def training_data(
         (
             card_entry(card),
             Entry(HUB_TABLE, room / HUB_TABLE),
-            Entry(SUMMARY, told.encode()),
+            record_entry(SUMMARY, told, screen),
         ),
         left_of(run.folder, set(), _REASONS),
         tuple(remarks),

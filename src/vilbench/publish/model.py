@@ -20,7 +20,7 @@ from vilbench.publish.publication import CARD, Entry, Publication, card_entry, l
 from vilbench.scorers.prm import PrmScorer, Scoring
 from vilbench.store.run import Run
 
-_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
+_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _CONFIGURATIONS = (
     *("prm.json", "config.json", "generation_config.json", "tokenizer_config.json"),
     *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
@@ -76,6 +76,8 @@ def model(
     from vilbench.prm.folder import read_config
 
     config = read_config(folder)
+    named = config.backbone.model_copy(update={"name": screen.told(config.backbone.name)})
+    config = config.model_copy(update={"backbone": named})
     fingerprint(folder)  # for its checks
     trained = None if training is None else _training(training / _TRAINING, screen)
     if training is not None and trained is not None and trained.fingerprint != config.training:
@@ -91,8 +93,8 @@ def model(
             results[name] = data
         shown += found
     text = card(config, shown, title=title, license=license, training=trained)
-    known = (*_WEIGHTS, *_CONFIGURATIONS, *_AS_THEY_ARE)
-    names = sorted({path.name for pattern in known for path in folder.glob(pattern)})
+    known = (*_weights(folder), *_CONFIGURATIONS, *_AS_THEY_ARE)
+    names = sorted(name for name in known if (folder / name).is_file())
     entries = [
         card_entry(screen.text(text)),
         *(Entry(name, data) for name, data in results.items()),
@@ -112,6 +114,14 @@ def model(
         tuple(remarks),
         f"reward model {(config.training or 'untrained')[:12]}",
     )
+
+
+def _weights(folder: Path) -> list[str]:
+    """Files of the weights, as the loader takes them; the folder has been checked."""
+    if not (folder / _INDEX).is_file():
+        return [_SINGLE]
+    listed = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+    return [_INDEX, *sorted(set(listed))]
 
 
 def _entry(path: Path, screen: Screen) -> Entry:

@@ -14,7 +14,14 @@ from vilbench.problems.sets import ProblemSet
 from vilbench.publish import tables
 from vilbench.publish.markdown import fenced, header, plain, table
 from vilbench.publish.privacy import Screen
-from vilbench.publish.publication import CARD, Entry, Publication, card_entry, left_of
+from vilbench.publish.publication import (
+    CARD,
+    Entry,
+    Publication,
+    card_entry,
+    left_of,
+    record_entry,
+)
 from vilbench.store.parquet import Column, write_table
 
 TABLE: Final = "problems.parquet"
@@ -73,8 +80,7 @@ def problem_set(
         rows = map(_row, curated.indicators(folder))
         write_table(room / "indicators.parquet", _COLUMNS, rows)
         entries.append(Entry(_INDICATORS, room / "indicators.parquet"))
-        text = screen.told(chosen.model_dump_json(indent=1)) + "\n"
-        entries.append(Entry(curated.CARD, text.encode()))
+        entries.append(record_entry(curated.CARD, chosen, screen))
         taken.add(folder / curated.CARD)
         configs["indicators"] = _INDICATORS
     body = _prepared(about, found, count) if chosen is None else readme(chosen).splitlines()

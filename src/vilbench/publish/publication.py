@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Literal, NamedTuple
 
 from vilbench.display.text import visible
 from vilbench.errors import InputError
+from vilbench.publish.privacy import Screen
 from vilbench.store.disk import replacing, storage_errors
+from vilbench.types import Record
 
 CARD = "README.md"
 
@@ -87,6 +90,12 @@ class Publication:
 def card_entry(text: str) -> Entry:
     """The card as a file; characters that hide or steer become visible signs."""
     return Entry(CARD, visible(text, lines=True).encode())
+
+
+def record_entry(name: str, record: Record, screen: Screen) -> Entry:
+    """A record as JSON, its texts screened."""
+    told = screen.recipe(record.model_dump(mode="json"))
+    return Entry(name, json.dumps(told, indent=1).encode("ascii") + b"\n")
 
 
 def write(publication: Publication, folder: Path) -> None:

@@ -13,7 +13,14 @@ from vilbench.publish.markdown import fenced, header, plain, table
 from vilbench.publish.model_card import recipe_text, span
 from vilbench.publish.privacy import Screen
 from vilbench.publish.provenance import STEPBENCH, Provenance, Shown, provenance, shown_of
-from vilbench.publish.publication import CARD, Entry, Publication, card_entry, left_of
+from vilbench.publish.publication import (
+    CARD,
+    Entry,
+    Publication,
+    card_entry,
+    left_of,
+    record_entry,
+)
 from vilbench.store.folder import RESULTS
 from vilbench.store.parquet import write_table
 from vilbench.store.run import Run
@@ -86,8 +93,7 @@ def results(
         files.append(Entry(_place(name), path))
     for name, record in ((RESULTS, shown.results), (STEPBENCH, shown.steps)):
         if record is not None:
-            told = screen.told(record.model_dump_json(indent=1))
-            files.append(Entry(name, told.encode("utf-8", "backslashreplace")))
+            files.append(record_entry(name, record, screen))
     text = screen.text(
         "\n".join(_lines(origin, shown, begun, counts, title or origin.name, license)) + "\n"
     )
