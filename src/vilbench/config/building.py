@@ -315,9 +315,9 @@ class _Engines(dict[EngineConfig, Any]):
 
     def closing(self, scorers: Collection[StepScorer]) -> tuple[Any, ...]:
         """All that is to be closed: the engines, and scorers that hold connections."""
-        models = (*self.values(), *scorers)
+        here = (one for config, one in self.items() if self.away(config) is None)
         workers = () if self._staff is None else (self._staff.pool,)
-        return (*(one for one in models if hasattr(one, "aclose")), *workers)
+        return (*here, *(one for one in scorers if hasattr(one, "aclose")), *workers)
 
 
 def _local(config: LocalEngineConfig) -> Any:
