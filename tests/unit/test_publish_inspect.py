@@ -72,10 +72,11 @@ def test_solutions_are_epochs_with_their_scores(run: Path, tmp_path: Path) -> No
         given = sample["scores"]["prm"]
         assert given["metadata"]["values"] == list(values)
         assert given["value"] == {
-            "mean": pytest.approx(sum(v for v in values if v is not None) / len(values)),
-            "min": min(v for v in values if v is not None),
-            "last": values[-1],
+            "prm/mean": pytest.approx(sum(v for v in values if v is not None) / len(values)),
+            "prm/min": min(v for v in values if v is not None),
+            "prm/last-1": values[-1],
         }
+        assert sample["model_usage"]["vilbench/policy"] == sample["output"]["usage"]
         assert sample["metadata"]["steps"] == list(solution.step_texts())
 
 

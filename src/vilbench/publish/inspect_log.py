@@ -3,7 +3,7 @@
 A problem is a sample and each of its solutions an epoch of it. A sample has the scores
 
     answer    "C" right, "I" wrong, "N" where no answer could be read
-    SCORER    of whole solutions the value; of steps their mean, lowest and last value, and in
+    SCORER    of whole solutions the value; of steps `SCORER/mean`, `/min` and `/last-1`, and in
               its metadata every value; left out where there is no verdict
 
 and the results hold the accuracy of every way to select. Pictures stand in the first epoch of a
@@ -75,6 +75,7 @@ class _Log:
         self._begun = begun
         self._origin = origin
         self._screen = screen
+        self._model = f"vilbench/{begun.policy}"
         self._problems = run.problems()
         pools = run.solutions(begun.sample_key)
         self._pools = {one: pool[: begun.n] for one, pool in pools.items()}
@@ -121,7 +122,7 @@ class _Log:
                 "sample_ids": listed,
                 "shuffled": False,
             },
-            "model": f"vilbench/{self._begun.policy}",
+            "model": self._model,
             "model_generate_config": self._sampling(),
             "model_args": {},
             "config": {"epochs": self._begun.n, "epochs_reducer": ["mean"]},
@@ -181,7 +182,7 @@ class _Log:
         return {
             "started_at": _time(self._times[0]),
             "completed_at": _time(self._times[1]),
-            "model_usage": {f"vilbench/{self._begun.policy}": _usage(usage)},
+            "model_usage": {self._model: _usage(usage)},
         }
 
     def _sample(self, problem: Problem, solution: Solution, *, with_pictures: bool) -> Json:
@@ -210,6 +211,7 @@ class _Log:
                 "usage": _usage(solution.usage),
             },
             "scores": dict(self._sample_scores(problem, solution)),
+            "model_usage": {self._model: _usage(solution.usage)},
             "metadata": {
                 "source": problem.source,
                 "category": problem.category,
@@ -251,7 +253,9 @@ class _Log:
         known = [value for value in given.values if value is not None]
         value: object = known[0]
         if given.granularity == "step":
-            value = {"mean": sum(known) / len(known), "min": min(known), "last": given.values[-1]}
+            told = {"mean": sum(known) / len(known), "min": min(known), "last-1": given.values[-1]}
+            # The viewer shows these keys without the score's name.
+            value = {f"{given.scorer}/{rule}": number for rule, number in told.items()}
         notes = [self._screen.text(note) for note in given.notes]
         return {
             "value": value,
