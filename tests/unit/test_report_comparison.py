@@ -114,6 +114,21 @@ def test_headlines_say_what_is_clear() -> None:
     assert "no scorer is in both" in Comparison((made("a", ()), made("b", ()))).headline
 
 
+def test_runs_over_a_handful_of_problems_differ_clearly_in_nothing() -> None:
+    for count, clear in ((5, False), (6, True)):
+        asked = problems(count)
+        found = Comparison((made("a", asked=asked), made("b", (0.3, 0.1), asked)))
+        difference = found.difference("scorer-0", 1)
+        gained = found.gain("scorer-0", 1)
+        assert difference is not None
+        assert gained is not None
+        # All problems go one way, so that the interval is clear of 0 by itself.
+        assert difference.low > 0
+        assert gained.low > 0
+        assert bool(found.sign(difference)) == bool(gained.sign) == clear
+        assert ("differs clearly" in found.headline) != clear
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_names_are_text(text: str) -> None:
     one = made(f"folder {text}", (0.1,))
@@ -172,7 +187,7 @@ def test_the_command_compares_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     reporting.compare(folders, None, figures, latex, "vilbench report one two")
     said = capsys.readouterr().out
     assert "run B against run A: paired" in said
-    assert "comparison.html" in said
+    assert said.count("comparison.html") == 1
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert_harmless(page)
     assert "vilbench report one two" in page

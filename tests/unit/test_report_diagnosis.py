@@ -63,6 +63,16 @@ def test_what_was_planted_is_told_worst_first_and_of_whom() -> None:
     assert f"and {len(weights) - TOLD} more in the report" in line
 
 
+def test_a_handful_of_problems_raises_no_alarm() -> None:
+    found = record(CLEAN, BAD)
+    for count, told in ((5, False), (6, True)):
+        few = Diagnosis(found.model_copy(update={"n_problems": count}))
+        assert bool(few.alarms) == bool(few.remarks) == told
+        page = render(make_results(), [], None, few)
+        assert ("So few problems cannot show" in page) != told
+        assert "Nothing is clearly off" not in page
+
+
 def test_opposed_scorers_are_told() -> None:
     diagnosis = Diagnosis(record(CLEAN, Planted(scorer="rival", overconfidence=-2.0)))
     assert any("ranks against rival" in one.text for one in diagnosis.alarms)

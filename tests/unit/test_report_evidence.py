@@ -19,7 +19,7 @@ from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.evaluate.results import Results
 from vilbench.report.evidence import Evidence
 from vilbench.report.figures import Figures
-from vilbench.report.findings import Findings
+from vilbench.report.findings import FEWEST, Findings, Sign, sign
 from vilbench.report.page import render
 from vilbench.report.table import markdown_table, print_table
 
@@ -29,9 +29,18 @@ OTHER = ScorerPlan("other", "step", Scale(0, 1), ("last-1", "last-2"), "mean")
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Those of four problems, told as if every one were there six times."""
     folder: Path = tmp_path_factory.mktemp("run")
     with puzzle_run(folder, "test", ("prm", "other")) as run:
-        return analyse(run, Plan(2, (CHOSEN, OTHER), main="prm"))
+        found = analyse(run, Plan(2, (CHOSEN, OTHER), main="prm"))
+    update = {
+        name: tuple(
+            one.model_copy(update={"n_problems": 6 * one.n_problems})
+            for one in getattr(found, name)
+        )
+        for name in ("rows", "contrasts")
+    }
+    return found.model_copy(update=update)
 
 
 def shown(page: str, section: str) -> str:
@@ -70,6 +79,41 @@ def test_headlines_of_a_main_scorer_that_does_not_help(
         row if row.method == "cot" else row.model_copy(update=update) for row in results.rows
     )
     assert words in Findings(results.model_copy(update={"rows": rows})).finding.headline
+
+
+def test_a_handful_of_problems_shows_nothing(results: Results) -> None:
+    def over(count: int) -> Results:
+        update = {"n_problems": count}
+        rows = tuple(one.model_copy(update=update) for one in results.rows)
+        contrasts = tuple(one.model_copy(update=update) for one in results.contrasts)
+        return results.model_copy(update={"rows": rows, "contrasts": contrasts})
+
+    few, enough = over(FEWEST - 1), over(FEWEST)
+    assert sum(sign(row) is not Sign.UNCLEAR for row in enough.rows) > 10
+    assert {sign(one) for one in (*few.rows, *few.contrasts)} == {Sign.UNCLEAR}
+    finding = Findings(few).finding
+    assert finding.headline.startswith("Too few problems to tell: over 5 problems")
+    assert not any("clear above 0" in line for line in finding.remarks)
+    assert "Too few" not in Findings(enough).finding.headline
+    pages = [re.sub(r"<p>.*?</p>", "", render(one, [])) for one in (few, enough)]
+    assert [("▲" in page, "▼" in page) for page in pages] == [(False, False), (True, True)]
+    assert "▲" not in markdown_table(few)
+
+
+def test_a_slice_of_one_problem_has_no_mark_beside_larger_ones(results: Results) -> None:
+    rows = tuple(
+        row.model_copy(update={"n_problems": 1}) if row.source != "all" else row
+        for row in results.rows
+    )
+    page = render(results.model_copy(update={"rows": rows, "contrasts": ()}), [])
+    table = page[page.index("<caption>Accuracy by method and slice") :]
+    (line,) = re.findall(r"<tr[^>]*><th scope=.row.><span class=.name.>oracle<.*?</tr>", table)
+    cells = re.findall(r"<td.*?</td>", line)
+    marks = ["▲" in cell for cell in cells]
+    assert marks[0]
+    assert any(marks[1:])
+    sources = len(Findings(results).sources)
+    assert not any(marks[-sources:])
 
 
 def test_a_method_stands_for_each_scorer(results: Results) -> None:

@@ -37,7 +37,7 @@ def compare(
     path = out or folders[0].absolute().parent / "comparison.html"
     _write(path, render_comparison(runs, line))
     if latex is not None:
-        _write(latex, latex_comparison(found))
+        _tell(latex, latex_comparison(found))
     if figures is not None:
         _tell_files(write(list(found.plates.values()), figures), figures)
     say(found.headline)
@@ -61,9 +61,9 @@ def beside(
         RunError: A file cannot be written.
     """
     if out is not None:
-        _write(out, (folder / "report.html").read_text(encoding="utf-8"))
+        _tell(out, (folder / "report.html").read_text(encoding="utf-8"))
     if latex is not None:
-        _write(latex, latex_table(results))
+        _tell(latex, latex_table(results))
     if figures is not None:
         written = (folder / "diagnostics.json").read_text(encoding="utf-8")
         made = plates(Figures(Findings(results)), Diagnostics.model_validate_json(written))
@@ -75,6 +75,11 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(text.encode())
+
+
+def _tell(path: Path, text: str) -> None:
+    """Writes a file and says so."""
+    _write(path, text)
     say(f"written: {path}")
 
 

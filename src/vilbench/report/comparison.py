@@ -20,6 +20,7 @@ from vilbench.evaluate.sidebyside import (
 )
 from vilbench.report.charts import Cell, Point, Series, curves, heat_map
 from vilbench.report.figures import Panel
+from vilbench.report.findings import Sign, placed
 from vilbench.report.page import environment, policy, stylesheet
 from vilbench.report.plates import Plate
 from vilbench.report.sheet import Sheet, Value
@@ -31,16 +32,17 @@ _COLUMNS = 5
 
 @dataclass(frozen=True)
 class Estimated:
-    """A number with its interval; `clear` is 1 above 0, -1 below, 0 where it holds 0."""
+    """A number with its interval, over so many problems."""
 
     value: float
     low: float
     high: float
+    n_problems: int
 
     @property
-    def clear(self) -> int:
+    def sign(self) -> Sign:
         """Where the interval lies."""
-        return (self.low > 0) - (self.high < 0)
+        return placed(self.low, self.high, self.n_problems)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,10 @@ class Comparison:
             for row in run.accuracy:
                 mean, low, high = interval(run, row)
                 ends = zip(mean, low, high, strict=True)
-                found[row, place] = [Estimated(float(a), float(b), float(c)) for a, b, c in ends]
+                size = len(run.problems)
+                found[row, place] = [
+                    Estimated(float(a), float(b), float(c), size) for a, b, c in ends
+                ]
         return found
 
     def gain(self, row: str, place: int) -> Estimated | None:
@@ -114,7 +119,9 @@ class Comparison:
             for row in run.accuracy:
                 if row != "cot":
                     delta, low, high, _ = gain(run, row)
-                    found[row, place] = Estimated(float(delta[0]), float(low[0]), float(high[0]))
+                    found[row, place] = Estimated(
+                        float(delta[0]), float(low[0]), float(high[0]), len(run.problems)
+                    )
         return found
 
     @cached_property
@@ -125,9 +132,10 @@ class Comparison:
         """A run against the first, in a row that both have."""
         return self._differences.get((row, place))
 
-    def clear(self, one: Difference) -> int:
+    def sign(self, one: Difference) -> Sign:
         """Where the interval of a difference lies."""
-        return Estimated(one.delta, one.low, one.high).clear
+        size = min(len(self.runs[place].problems) for place in (0, one.run))
+        return placed(one.low, one.high, size)
 
     @cached_property
     def headline(self) -> str:
@@ -140,7 +148,7 @@ class Comparison:
             for side in range(1, len(self.runs))
             if (one := self.difference(row, side))
         ]
-        clear = [one for one in told if self.clear(one)]
+        clear = [one for one in told if self.sign(one)]
         if not told:
             return f"{len(self.runs)} runs beside each other; no scorer is in both."
         if not clear:
@@ -194,7 +202,7 @@ class Comparison:
             return Cell(3, numerals.MISSING, "not in this run")
         text = numerals.points(one.value)
         told = f"{text} points ({numerals.points_range(one.low, one.high)})"
-        return Cell(3 + round(3 * one.value / most), text, told, strong=one.clear != 0)
+        return Cell(3 + round(3 * one.value / most), text, told, strong=bool(one.sign))
 
     @cached_property
     def _curves(self) -> tuple[Panel, ...]:

@@ -22,6 +22,7 @@ from vilbench.diagnostics.records import (
 )
 from vilbench.display import numerals
 from vilbench.display.text import name
+from vilbench.report.findings import FEWEST
 
 TOLD = 2
 """Most alarms of a scorer on the terminal."""
@@ -74,6 +75,11 @@ class Diagnosis:
     """What is shown of a record; each property is empty where there is nothing."""
 
     record: Diagnostics
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few problems to tell anything."""
+        return self.record.n_problems < FEWEST
 
     @property
     def reliability(self) -> tuple[Reliability, ...]:
@@ -136,7 +142,12 @@ class Diagnosis:
 
     @cached_property
     def alarms(self) -> tuple[Alarm, ...]:
-        """What is clearly off and large enough to matter, the worst first."""
+        """What is clearly off and large enough to matter, the worst first.
+
+        A handful of problems shows nothing, however short its intervals are.
+        """
+        if self.few:
+            return ()
         every = [
             *_overrated(self.record.overrating),
             *_biased(self.bias),

@@ -17,6 +17,9 @@ from vilbench.types import Modality
 
 ALL = "all"
 
+FEWEST = 6
+"""Fewest problems whose difference is marked: five that all go one way still have p = 0.06."""
+
 _MODALITIES: tuple[str, ...] = get_args(Modality)
 
 
@@ -41,11 +44,20 @@ class _Block(NamedTuple):
 def sign(one: Row | Contrast) -> Sign:
     """Where the interval of the difference lies; a row's is the one from cot."""
     low, high = (one.delta_low, one.delta_high) if isinstance(one, Row) else (one.low, one.high)
+    return placed(low, high, one.n_problems)
+
+
+def placed(low: float | None, high: float | None, n_problems: int) -> Sign:
+    """Where an interval lies. One over less than `FEWEST` problems shows nothing.
+
+    Such an interval may be short, or have no width at all, because all of a handful of problems
+    happen to go one way.
+    """
+    if n_problems < FEWEST:
+        return Sign.UNCLEAR
     if low is not None and low > 0:
         return Sign.ABOVE
-    if high is not None and high < 0:
-        return Sign.BELOW
-    return Sign.UNCLEAR
+    return Sign.BELOW if high is not None and high < 0 else Sign.UNCLEAR
 
 
 def holm(p_values: Sequence[float], level: float = 0.05) -> int:
@@ -81,6 +93,11 @@ class Findings:
     def lone(self) -> bool:
         """Whether each problem has a single solution, so that there is nothing to choose."""
         return self.k == 1
+
+    @property
+    def few(self) -> bool:
+        """Whether there are so few problems that no difference is marked."""
+        return bool(self.ranked) and self.ranked[0].n_problems < FEWEST
 
     @cached_property
     def ranked(self) -> tuple[Row, ...]:
@@ -195,11 +212,23 @@ class Findings:
     @cached_property
     def main(self) -> Row | None:
         """The method that stands for the scorer that the run is about."""
+        return None if self.results.main is None else self._settled.get(self.results.main)
+
+    def standing(self, scorer: str) -> Row | None:
+        """The method that stands for a scorer; of a run without comparisons its mean or first."""
+        mine = self.of_scorer(scorer)
+        mean = [r for r in mine if self.method(r.method).aggregation == "mean"]
+        return self._settled.get(scorer) or next(iter([*mean, *mine]), None)
+
+    @cached_property
+    def _settled(self) -> dict[str, Row]:
+        """By scorer: the first of its methods that is compared was settled beforehand."""
+        found: dict[str, Row] = {}
         for one in self.results.contrasts:
-            parts = self.method(one.method)
-            if parts.group is Group.SCORER and parts.scorer == self.results.main:
-                return self.row(one.method)
-        return None
+            parts, row = self.method(one.method), self.row(one.method)
+            if parts.group is Group.SCORER and row is not None:
+                found.setdefault(parts.scorer, row)
+        return found
 
     @cached_property
     def chosen(self) -> frozenset[str]:
@@ -235,6 +264,12 @@ class Findings:
             return (
                 f"Choosing one of {top.k} solutions with {name(top.method)} answers "
                 f"{percent(top.accuracy)} % of {problems} right."
+            )
+        if self.few:
+            return (
+                f"Too few problems to tell: over {problems}, choosing one of {top.k} solutions "
+                f"with {name(top.method)} differs from a single one by "
+                f"{points(top.delta_vs_cot)} points."
             )
         match sign(top):
             case Sign.ABOVE:
@@ -306,7 +341,7 @@ class Findings:
                     )
             yield text + "."
         yield from self._choice_remark()
-        if cot and self.compared:
+        if cot and self.compared and not self.few:
             yield self._multiplicity()
         yield from self._modality_remark()
 

@@ -30,13 +30,8 @@ class Heat:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """Majority, the standing method of each scorer, the best vote; without one the mean."""
-        rows = [row for row in (self.found.row("majority"),) if row]
-        settled = dict.fromkeys(c.method for c in self.found.results.contrasts)
-        for scorer in self.found.scorers:
-            mine = self.found.of_scorer(scorer)
-            standing = [row for row in mine if row.method in settled]
-            mean = [row for row in mine if self.found.method(row.method).aggregation == "mean"]
-            rows += (standing or mean or list(mine))[:1]
+        found = [self.found.row("majority"), *map(self.found.standing, self.found.scorers)]
+        rows = [row for row in found if row is not None]
         votes = [
             r for r in self.found.ranked if self.found.method(r.method).group is Group.WEIGHTED
         ]

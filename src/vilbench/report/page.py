@@ -21,7 +21,7 @@ from vilbench.report import style
 from vilbench.report.diagnosis import FILTERS, Diagnosis
 from vilbench.report.evidence import Evidence, slice_label
 from vilbench.report.figures import Figures
-from vilbench.report.findings import ALL, Findings, sign
+from vilbench.report.findings import ALL, FEWEST, Findings, sign
 from vilbench.report.heat import Heat
 from vilbench.report.plates import plates
 from vilbench.report.power import DIFFERENCES, Power
@@ -92,6 +92,7 @@ def render(
             rejected=results.rejected[:_REJECTED_SHOWN],
             rejected_left_out=max(0, len(results.rejected) - _REJECTED_SHOWN),
             all=ALL,
+            fewest=FEWEST,
         )
     )
 

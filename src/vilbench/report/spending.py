@@ -96,7 +96,7 @@ class Spending:
         if _SAMPLE not in self._by_stage:
             return ()
         rows = [self.found.row("cot"), self.found.row("majority")]
-        rows += [self._standing(scorer) for scorer in self.found.scorers]
+        rows += map(self.found.standing, self.found.scorers)
         return tuple(
             Way(
                 row,
@@ -202,12 +202,6 @@ class Spending:
     @cached_property
     def _by_stage(self) -> Mapping[str, Cost]:
         return {one.stage: one for one in self.found.results.costs if one.kind != "probe"}
-
-    def _standing(self, scorer: str) -> Row | None:
-        mine = self.found.of_scorer(scorer)
-        settled = {one.method for one in self.found.results.contrasts}
-        standing = [row for row in mine if row.method in settled]
-        return next(iter(standing or mine), None)
 
     @cached_property
     def sheet(self) -> Sheet:

@@ -68,7 +68,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("p", lambda r: numerals.p_value(r.p_value), 5),
     Column("to oracle %", lambda r: numerals.percent(r.recovered), 2),
     Column("ties %", lambda r: numerals.percent(r.tie_rate), 4),
-    Column("over tie-breaking", _tie_range, 3),
+    Column("ties at worst – best", _tie_range, 3),
 )
 
 
