@@ -144,7 +144,7 @@ def running(
             assert not thread.is_alive()
 
 
-def waited(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def waited(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Waits until it holds."""
     end = time.monotonic() + seconds
     while not condition():

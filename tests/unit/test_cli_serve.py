@@ -91,7 +91,7 @@ def test_a_second_signal_gives_up_what_is_under_way() -> None:
             begun = time.monotonic()
             process.signal(signal.SIGINT)
             status, complaints = process.ended()
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 20  # of a grace of 30
             for one in lost:
                 reply = one.result()
                 assert (reply.status_code, reply.json()["error"]["code"]) == (503, "stopping")

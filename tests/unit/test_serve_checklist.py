@@ -6,6 +6,7 @@ The table is held to the tests: a line whose test is renamed or removed fails.
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -285,9 +286,8 @@ def test_every_line_has_its_test(part: str) -> None:
 
 def test_no_module_unpacks_an_archive_into_a_folder() -> None:
     """Members are read one by one, so that there is no path of theirs to check."""
-    unpacking = {"extractall", "unpack_archive", "tarfile"}
-    for file in Path(vilbench.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            named = {getattr(node, "attr", ""), getattr(node, "module", "")}
-            named |= {alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name")}
-            assert not named & unpacking, (file, getattr(node, "lineno", 0))
+    unpacking = re.compile(r"\b(extractall|unpack_archive|tarfile)\b")
+    files = list(Path(vilbench.__file__).parent.rglob("*.py"))
+    assert any("ZipFile" in file.read_text(encoding="utf-8") for file in files)
+    found = [file for file in files if unpacking.search(file.read_text(encoding="utf-8"))]
+    assert found == []
