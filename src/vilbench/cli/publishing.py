@@ -98,8 +98,9 @@ def _kind(name: str | None) -> Kind | None:
 
 
 def _refuse_what_does_nothing(found: Found, asked: Asked) -> None:
-    of_a_model = ["--results"] * bool(asked.runs) + ["--benchmark"] * bool(asked.benchmark)
-    of_trees = [*asked.trees] + ["--consensus"] * (asked.consensus is not None)
+    models = {"--results": asked.runs, "--benchmark": asked.benchmark}
+    of_a_model = [name for name, given in models.items() if given]
+    of_trees = [*asked.trees, *([] if asked.consensus is None else ["--consensus"])]
     if found.kind is not Kind.MODEL and of_a_model:
         raise InputError(f"is for a model, and this is {found.kind}", field=of_a_model[0])
     if found.kind is not Kind.DATA and of_trees:
