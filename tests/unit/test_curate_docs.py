@@ -1,21 +1,18 @@
-"""The recipes and commands of `docs/curate.md` are ones."""
+"""The pairs of `docs/curate.md` are of the scorers of its run."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from typer.testing import CliRunner
-
 from vilbench import config
-from vilbench.cli.app import app
 from vilbench.config.curating import load_curating
 from vilbench.curate.pairs import find
 
 PAGE = (Path(__file__).parents[2] / "docs" / "curate.md").read_text(encoding="utf-8")
 
 
-def test_recipes_of_the_page_are_ones(tmp_path: Path) -> None:
+def test_pairs_of_the_page_are_of_its_scorers(tmp_path: Path) -> None:
     wide, prefer = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     recipe = config.parse_text(wide, "docs/curate.md")
     path = tmp_path / "prefer.yaml"
@@ -26,11 +23,3 @@ def test_recipes_of_the_page_are_ones(tmp_path: Path) -> None:
     assert [one.pair.name for one in find(config.plan(recipe).scorers)] == [
         *("judge", "small", "prm", "prm-exact")
     ]
-
-
-def test_options_of_the_page_exist() -> None:
-    known = CliRunner().invoke(app, ["curate", "--help"]).output
-    lines = re.findall(r"vilbench curate (.*(?:\\\n.*)*)", PAGE)
-    named = {option for line in lines for option in re.findall(r"(?<!\S)--[a-z-]+", line)}
-    assert {"--pair", "--out"} <= named
-    assert all(f"{option} " in known for option in named)
