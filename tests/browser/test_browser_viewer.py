@@ -173,6 +173,23 @@ def test_no_page_is_wider_than_a_phone(chrome: Browser, site: str) -> None:
         for address in [site, run, run + "/problems", run + "/problems/2", run + "/trees/2"]:
             page.goto(address)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
+            assert page.evaluate(STRUCTURE) == [], address
+
+
+def test_the_runs_are_whole_on_a_phone(chrome: Browser, site: str) -> None:
+    with watched(chrome, site, viewport={"width": 390, "height": 844}) as (page, _):
+        page.goto(site)
+        table = page.locator("table.runs")
+        hidden = "(e) => e.parentElement.scrollWidth - e.parentElement.clientWidth"
+        assert table.evaluate(hidden) <= 0
+        row = table.locator("tbody tr").first
+        for cell in row.locator("th, td").all():
+            box = cell.bounding_box()
+            assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 390)
+        said = row.locator("td[data-label]").all()
+        labels = [one.evaluate("(e) => getComputedStyle(e, '::before').content") for one in said]
+        assert labels[:2] == ['"kind"', '"problems"']
+        assert len(labels) == 5
 
 
 def test_the_focus_is_seen_and_goes_in_order(site: str, page: Page) -> None:

@@ -90,7 +90,8 @@ def test_a_handful_of_problems_shows_nothing(results: Results) -> None:
 
     few, enough = over(FEWEST - 1), over(FEWEST)
     assert sum(sign(row) is not Sign.UNCLEAR for row in enough.rows) > 10
-    assert {sign(one) for one in (*few.rows, *few.contrasts)} == {Sign.UNCLEAR}
+    signs = [*map(sign, few.rows), *map(sign, few.contrasts)]
+    assert set(signs) == {Sign.UNCLEAR}
     finding = Findings(few).finding
     assert finding.headline.startswith("Too few problems to tell: over 5 problems")
     assert not any("clear above 0" in line for line in finding.remarks)
