@@ -97,7 +97,7 @@ class Bench:
         scoring = PrmScoring(self._prm, name, self._batch_tokens)
 
         def run() -> tuple[list[float], Cost]:
-            scoring.forget_images()
+            scoring.forget()
             found = scoring.score(self._problem.parts, self._problem.candidates)
             counts = found.counts
             read = [value for row in found.values for value in row if value is not None]

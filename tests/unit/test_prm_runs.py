@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vilbench.prm.runs import Packing, Run, pack
+from vilbench.prm.runs import Packing, Run, behind, pack
 
 Ids = tuple[int, ...]
 sequences = st.lists(st.lists(st.integers(0, 2), max_size=7).map(tuple), max_size=12)
@@ -92,15 +91,20 @@ def test_the_longer_of_two_that_begin_alike_holds_the_tokens() -> None:
     assert [list(places) for places in packing.places] == [[0, 1], [0, 1, 2, 3], [0, 1]]
 
 
-@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=5))
-def test_what_is_common_to_all_occurs_once_in_any_case(given: list[list[int]]) -> None:
-    common = (7, 8, 9)
-    packing = pack([(*common, *ids) for ids in given], share=False, common=len(common))
-    assert packing.tokens == len(common) + sum(map(len, given))
+@given(sequences, st.integers(1, 9), st.booleans(), st.booleans())
+def test_all_stand_behind_a_prompt(given: list[Ids], prompt: int, share: bool, known: bool) -> None:
+    alone = pack(given, share=share)
+    packing = behind(prompt, alone, known=known)
+    added = 0 if known else prompt
+    assert packing.tokens == alone.tokens + added
     first, *rest = packing.runs
-    assert (first.skip, first.parent, first.reach) == (0, None, packing.tokens)
-    for run in rest:
-        assert (run.skip, run.parent, run.shared) == (3, 0, 3)
-    for ids, places in zip(given, packing.places, strict=True):
-        assert list(places[:3]) == [0, 1, 2] and len(places) == 3 + len(ids)
-        assert list(np.diff(places[3:])) == [1] * (len(ids) - 1)
+    assert first == Run(None, 0, 0, added, None, 0, packing.tokens)
+    for run, before in zip(rest, alone.runs, strict=True):
+        assert (run.sequence, run.skip) == (before.sequence, before.skip)
+        assert (run.begin - added, run.end - added) == (before.begin, before.end)
+        if before.parent is None:
+            assert (run.parent, run.shared) == (0, prompt)
+        else:
+            assert (run.parent, run.shared) == (before.parent + 1, before.shared)
+    for own, place in zip(packing.places, alone.places, strict=True):
+        assert list(own) == list(place + added)

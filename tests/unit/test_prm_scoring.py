@@ -23,7 +23,7 @@ from scoring_data import tiny
 from vilbench.errors import CheckpointError, EngineError, InputError
 from vilbench.prm.folder import LoadedPrm
 from vilbench.prm.model import RewardModel
-from vilbench.prm.scoring import PrmScoring, Scored, Way
+from vilbench.prm.scoring import Asked, PrmScoring, Scored, Way
 from vilbench.types import Image
 
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -97,7 +97,7 @@ def test_four_ways_give_one_result(
     parts = parts_of(images, question)
     shuffled = random.sample(range(len(candidates)), len(candidates))
     for way in WAYS:
-        scoring(way, side).forget_images()
+        scoring(way, side).forget()
     found = {way: scoring(way, side).score(parts, candidates) for way in WAYS}
     reference = found["per-prefix"]
     for scored in found.values():
@@ -175,12 +175,12 @@ def test_forwards_and_key_values_stay_within_the_budget() -> None:
     token = 2 * 2 * 2 * 8 * 4
     prompt = len(prm.encoder().encode(parts, ()).prompt.ids)
     assert cut.counts.peak_kv_bytes == prompt * token + max(sizes) * token // 2
-    assert whole.counts.peak_kv_bytes == sum(sizes) * token // 2
+    assert whole.counts.peak_kv_bytes == prompt * token + sum(sizes) * token // 2
     alone = PrmScoring(prm, "per-candidate").score(parts, candidates)
     assert alone.counts.peak_kv_bytes == max(alone.lengths) * token // 2
 
 
-def test_key_values_of_shared_steps_are_kept_for_later_batches() -> None:
+def test_key_values_of_shared_steps_are_kept_for_later_batches_and_let_go() -> None:
     first, second = "left " * 20, "right " * 20
     branches = [(step, end) for step in (first, second) for end in ("a", "b b", "c c c")]
     prm, parts = tiny(), ("How many?",)
@@ -188,16 +188,52 @@ def test_key_values_of_shared_steps_are_kept_for_later_batches() -> None:
     cut = PrmScoring(prm, "tree", 1).score(parts, branches)
     close(cut, whole)
     assert cut.counts.tokens == whole.counts.tokens
-    assert cut.counts.forwards == len(branches)
-    # The prompt with the long step that is computed together with it, the other long step,
-    # and the longest run in work.
+    assert cut.counts.forwards == 1 + len(branches)
+    # The prompt and one of the two long steps at a time, and the longest run in work.
     encoded = [prm.encoder().encode(parts, steps) for steps in branches]
     token = 2 * 2 * 2 * 8 * 4
-    first_long, second_long = (encoded[k].ends[0] + 1 for k in (0, 3))
-    work = len(encoded[0].prompt.ids) + max(len(one.ids) for one in encoded)
+    longest = max(one.ends[0] + 1 for one in encoded)
+    work = max(len(one.ids) for one in encoded)
     assert cut.counts.peak_kv_bytes <= (
-        (len(encoded[0].prompt.ids) + first_long + second_long) * token + work * token // 2
+        (len(encoded[0].prompt.ids) + longest) * token + work * token // 2
     )
+
+
+@pytest.mark.parametrize("way", ["shared", "tree"])
+@pytest.mark.parametrize("budget", [1, 30, None])
+def test_a_question_that_comes_again_is_not_computed_again(way: Way, budget: int | None) -> None:
+    parts, other = (data.picture(1), "How many?"), (data.picture(2), "How many?")
+    rounds = [[("left",), ("I count",)], [("left", "so"), ("left", "right")], [("Answer: 3",)]]
+    prm = tiny()
+    again, fresh = PrmScoring(prm, way, budget), PrmScoring(prm, way, budget)
+    encoder = prm.encoder()
+    prompt = len(encoder.encode(parts, ()).prompt.ids)
+    for place, candidates in enumerate(rounds):
+        fresh.forget()
+        first, second = fresh.score(parts, candidates), again.score(parts, candidates)
+        close(second, first)
+        saved = prompt if place else 0
+        assert second.counts.tokens == first.counts.tokens - saved == sum(second.computed)
+        assert second.counts.image_encodings == (0 if place else 1)
+        assert second.lengths == first.lengths
+        # Another question in between, and both at once, known or not.
+        again.score(other, candidates[:1])
+        asked = [Asked(other, candidates), Asked(parts, candidates), Asked(("?",), candidates)]
+        for one, alone in zip(again.score_many(asked), asked, strict=True):
+            close(one, fresh.score(alone.parts, alone.candidates))
+
+
+def test_questions_that_were_used_longest_ago_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    prm = tiny()
+    prompts = [(data.picture(k), "How many?") for k in range(3)]
+    length = len(prm.encoder().encode(prompts[0], ()).prompt.ids)
+    monkeypatch.setattr("vilbench.prm.forwards._REMEMBERED", 2 * length)
+    scoring = PrmScoring(prm, "tree")
+
+    def encoded(place: int) -> int:
+        return scoring.score(prompts[place], [("left",)]).counts.image_encodings
+
+    assert [encoded(place) for place in (0, 1, 0, 2, 0, 1)] == [1, 1, 0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("way", ["shared", "tree"])
@@ -346,6 +382,7 @@ def test_stale_images_do_not_shift_a_question_without_one() -> None:
     some = PrmScoring(tiny(), "tree")
     before = some.score(("?",), [("a",)])
     some.score((data.picture(1, 96), "?"), [("a",)])
+    some.forget()
     assert some.score(("?",), [("a",)]).values == before.values
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +18,8 @@ from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import Encoded
 from vilbench.prm.model import RewardModel
-from vilbench.prm.runs import Packing, joined, pack
-from vilbench.prm.trunk import Trunk, run_packed
+from vilbench.prm.runs import Packing, behind, joined, pack
+from vilbench.prm.trunk import KeyValue, Trunk, run_packed
 
 Values = npt.NDArray[np.float32]
 """Values after tokens."""
@@ -25,8 +27,8 @@ Values = npt.NDArray[np.float32]
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Most tokens of a forward by kind of device: more would not fill it better."""
 
-_REMEMBERED = 32
-"""Sets of images whose features are kept: a guided search scores one question many times."""
+_REMEMBERED = 32_768
+"""Tokens of prompts whose keys and values are kept: a search scores its questions many times."""
 
 
 class Reading(NamedTuple):
@@ -83,8 +85,9 @@ class Forwards:
 
     def __init__(self, model: RewardModel, max_batch_tokens: int | None) -> None:
         self.counts = ScoringCounts()
+        self._stems: OrderedDict[Encoded, list[KeyValue]] = OrderedDict()
         self._model = model
-        self._backbone = Backbone(model.backbone, remember=_REMEMBERED)
+        self._backbone = Backbone(model.backbone, remember=1)
         self._shape = self._backbone.shape
         self._inner: Any = model.backbone.model
         self._decoder: Any = model.backbone.get_decoder()
@@ -105,59 +108,82 @@ class Forwards:
         """Values after the sequences of one or more prompts, in as few forwards as may be.
 
         Each prompt is packed with its own sequences, which share it; prompts share nothing.
-        Images go through the vision tower together, and those seen lately not again.
+        Prompts that were seen lately are not computed again. Images of the others go through
+        the vision tower together.
 
         Args:
             bundles: The prompts with their sequences.
             share: Whether what sequences of one prompt begin with in common is computed once.
         """
-        backbone = self._backbone
-        images = backbone.counts.image_encodings
-        placed = [one.prompt for one in bundles if one.prompt.encoded.images]
-        backbone.encode_images({one.encoded.images: one.pixels for one in placed})
-        self.counts.image_encodings += backbone.counts.image_encodings - images
-        packings, whole, places, prompts = [], [], [], {}
-        runs = 0
-        for one in bundles:
-            prompt = one.prompt.encoded
-            sequences = [(*prompt.ids, *ids) for ids in one.sequences]
-            packing = pack(sequences, share=share, common=len(prompt.ids))
-            prompts[runs] = prompt  # the run that begins with it
-            runs += len(packing.runs)
+        stems = [self._stems.get(one.prompt.encoded) for one in bundles]
+        self._encode([one for one, stem in zip(bundles, stems, strict=True) if stem is None])
+        packings: list[Packing] = []
+        prompts: dict[int, Encoded] = {}
+        kept: dict[int, list[KeyValue]] = {}
+        ids: list[npt.NDArray[np.int64]] = []
+        positions: list[npt.NDArray[np.int64]] = []
+        computed: list[int] = []
+        for one, stem in zip(bundles, stems, strict=True):
+            prompt, place = one.prompt.encoded, sum(len(packing.runs) for packing in packings)
+            if stem is None:
+                prompts[place] = prompt
+            else:
+                kept[place] = stem
+                self._stems.move_to_end(prompt)
+            packing = behind(
+                len(prompt.ids), pack(one.sequences, share=share), known=stem is not None
+            )
             packings.append(packing)
-            whole += sequences
-            longest = max(map(len, sequences))
-            places += [self._places(one.prompt, longest)] * len(sequences)
+            added = [0] * len(one.sequences)
+            added[0] = packing.runs[0].end
+            known = self._places(one.prompt, max(map(len, one.sequences)))
+            for run in packing.runs:
+                if run.sequence is None:
+                    ids.append(np.array(prompt.ids[: run.end], dtype=np.int64))
+                    positions.append(known[:, : run.end])
+                    continue
+                count = run.end - run.begin
+                added[run.sequence] += count
+                ids.append(np.array(one.sequences[run.sequence][run.skip :], dtype=np.int64))
+                first = len(prompt.ids) + run.skip
+                positions.append(known[:, first : first + count])
+            computed += added
         packing = joined(packings)
-        ids = np.concatenate([whole[run.sequence][run.skip :] for run in packing.runs])
-        positions = np.concatenate(
-            [
-                places[run.sequence][:, run.skip : run.skip + run.end - run.begin]
-                for run in packing.runs
-            ],
-            axis=1,
-        )
-        values = self._all(packing, ids, positions, prompts)
-        computed = [0] * len(whole)
-        for run in packing.runs:
-            computed[run.sequence] += run.end - run.begin
+        trunk = Trunk(self._shape, packing, kept)
+        whole, where = np.concatenate(ids), np.concatenate(positions, axis=1)
+        values = self._all(packing, trunk, whole, where, prompts)
         own = iter(zip(packing.places, computed, strict=True))
-        found = []
-        for one in bundles:
-            first = len(one.prompt.encoded.ids)
-            some = [next(own) for _ in one.sequences]
-            found.append([Reading(values[places[first:]], count) for places, count in some])
-        return found
+        return [
+            [Reading(values[places], count) for places, count in islice(own, len(one.sequences))]
+            for one in bundles
+        ]
 
-    def forget_images(self) -> None:
-        """Lets image features go, which are kept for questions that are scored again."""
+    def forget(self) -> None:
+        """Lets go what is kept for questions that are scored again."""
+        self._stems.clear()
         self._backbone.forget_images()
 
-    def _places(self, prompt: Placed, length: int) -> npt.NDArray[np.int64]:
-        """Positions `[A, length]` of a prompt's tokens and of those behind them."""
+    def _encode(self, bundles: Sequence[Bundle]) -> None:
+        """Has the images of prompts at hand."""
+        counts = self._backbone.counts
+        before = counts.image_encodings
+        shown = [one.prompt for one in bundles if one.prompt.encoded.images]
+        self._backbone.encode_images({one.encoded.images: one.pixels for one in shown})
+        self.counts.image_encodings += counts.image_encodings - before
+
+    def _remember(self, prompt: Encoded, stem: list[KeyValue]) -> None:
+        """Keeps the keys and values of a prompt, and lets go those that were used longest ago."""
+        self._stems[prompt] = stem
+        total = sum(len(known.ids) for known in self._stems)
+        while total > _REMEMBERED:
+            total -= len(self._stems.popitem(last=False)[0].ids)
+
+    def _places(self, prompt: Placed, more: int) -> npt.NDArray[np.int64]:
+        """Positions `[A, P + more]` of a prompt's tokens and of those behind them."""
         end = prompt.encoded.image_end
         known = self._backbone.positions(prompt.encoded, prompt.pixels)
         axes = self._backbone.axes
+        length = len(prompt.encoded.ids) + more
         places = np.arange(length) + self._backbone.shift(prompt.encoded, prompt.pixels)
         spread = np.repeat(places[None], axes, axis=0)
         spread[:, :end] = known[:, :end]
@@ -166,22 +192,24 @@ class Forwards:
     def _all(
         self,
         packing: Packing,
+        trunk: Trunk,
         ids: npt.NDArray[np.int64],
         positions: npt.NDArray[np.int64],
         prompts: Mapping[int, Encoded],
     ) -> Values:
-        """Values `[T]` in packed order; of `prompts`, runs begin with those, by their index.
+        """Values `[T]` in packed order; `prompts` are those of runs, by their index.
 
         A batch that memory does not hold is halved, and so are later ones.
         """
-        trunk = Trunk(self._shape, packing)
         values: Values = np.empty(packing.tokens, dtype=np.float32)
         todo = list(packing.chunks(self._budget))[::-1]
         while todo:
             chunk = todo.pop()
             part = slice(packing.runs[chunk[0]].begin, packing.runs[chunk[-1]].end)
-            begins = {packing.runs[k].begin - part.start: prompts[k] for k in chunk if k in prompts}
-            made = self._chunk(ids[part], positions[..., part], trunk, chunk, begins)
+            if part.start == part.stop:  # a prompt that is known, and nothing behind it
+                continue
+            some = {k: prompts[k] for k in chunk if k in prompts}
+            made = self._chunk(ids[part], positions[:, part], trunk, chunk, some)
             if made is not None:
                 values[part] = made
                 continue
@@ -216,7 +244,7 @@ class Forwards:
         positions: npt.NDArray[np.int64],
         trunk: Trunk,
         chunk: range,
-        begins: Mapping[int, Encoded],
+        prompts: Mapping[int, Encoded],
     ) -> Values | None:
         """Values of the tokens of some runs; None if memory ran out and there are several."""
         device = self._shape.device
@@ -228,6 +256,7 @@ class Forwards:
             elif places.ndim > 1:
                 places = places[0]
             embedded = self._backbone.embed(torch.from_numpy(ids).to(device))
+            begins = {sight.begins[k]: prompt for k, prompt in prompts.items()}
             for begin, prompt in begins.items():
                 if prompt.images:
                     self._backbone.place_images(embedded[begin:], prompt)
@@ -239,6 +268,8 @@ class Forwards:
                 raise
             return None
         trunk.close(sight)
+        for k, prompt in prompts.items():
+            self._remember(prompt, sight.keep[k])
         self._count(len(ids))
         return values
 

@@ -1,8 +1,8 @@
 """Token sequences as runs: what each adds to what others have computed already.
 
-Put in order, each sequence adds a run: its tokens from where it leaves the sequence before. A
-prompt that all begin with is part of the first run. All runs, one behind the other, are the
-packed order, in which every distinct beginning occurs once and whatever builds on a run
+The sequences stand behind one prompt, which is a run of its own. Put in order, each sequence
+adds a run: its tokens from where it leaves the sequence before. All runs, one behind the other,
+are the packed order, in which every distinct beginning occurs once and whatever builds on a run
 follows it without a gap. So the tokens that a run's descendants see of it are one block, seen
 whole or not at all.
 """
@@ -21,16 +21,16 @@ class Run(NamedTuple):
     """Tokens that one sequence adds.
 
     Attributes:
-        sequence: Which one.
+        sequence: Which one; None for a prompt.
         skip: How many of its tokens stand in earlier runs.
         begin: Packed index of its first token.
-        end: Behind its last one.
-        parent: Run that it leaves; None if it shares nothing.
+        end: Behind its last one; `begin` for a prompt whose keys and values are known.
+        parent: Run that it leaves; None if it stands on no other.
         shared: How many tokens of the parent it builds on.
         reach: Packed index behind the last token that builds on it, or on its own end.
     """
 
-    sequence: int
+    sequence: int | None
     skip: int
     begin: int
     end: int
@@ -44,8 +44,8 @@ class Packing:
     """Runs of a set of sequences.
 
     Attributes:
-        runs: None of them is empty.
-        places: For every sequence `[L]`, the packed index of each of its tokens.
+        runs: None of them is empty, save prompts that are known.
+        places: For every sequence `[L]`, the packed index of each of its own tokens.
         tokens: How many there are in all.
     """
 
@@ -64,15 +64,13 @@ class Packing:
             yield range(first, len(self.runs))
 
 
-def pack(sequences: Sequence[Sequence[int]], *, share: bool, common: int = 0) -> Packing:
+def pack(sequences: Sequence[Sequence[int]], *, share: bool) -> Packing:
     """The runs of token sequences.
 
     Args:
         sequences: Token ids.
         share: Whether beginnings that several sequences have in common occur once. If not,
             every sequence is a run of its own, in the order of their lengths.
-        common: So many first tokens, fewer than any sequence has, are alike in all of them,
-            and occur once in any case.
     """
     arrays = [np.asarray(ids, dtype=np.int64) for ids in sequences]
     if share:
@@ -87,8 +85,8 @@ def pack(sequences: Sequence[Sequence[int]], *, share: bool, common: int = 0) ->
     previous: int | None = None
     for i in order:
         skip = 0
-        if previous is not None:
-            skip = _common(arrays[previous], arrays[i]) if share else common
+        if share and previous is not None:
+            skip = _common(arrays[previous], arrays[i])
             places[i] = places[previous][:skip]
         previous = i
         added = len(arrays[i]) - skip
@@ -107,6 +105,30 @@ def pack(sequences: Sequence[Sequence[int]], *, share: bool, common: int = 0) ->
     return Packing(tuple(runs), tuple(places), total)
 
 
+def behind(prompt: int, packing: Packing, *, known: bool = False) -> Packing:
+    """The packing with a prompt before it, on which all of its runs stand.
+
+    Args:
+        prompt: Its tokens.
+        packing: Of the sequences without it.
+        known: Whether its keys and values are; then none of its tokens is in the packed order.
+    """
+    added = 0 if known else prompt
+    first = Run(None, 0, 0, added, None, 0, packing.tokens + added)
+    rest = (
+        run._replace(
+            begin=run.begin + added,
+            end=run.end + added,
+            parent=0 if run.parent is None else run.parent + 1,
+            shared=prompt if run.parent is None else run.shared,
+            reach=run.reach + added,
+        )
+        for run in packing.runs
+    )
+    places = tuple(place + added for place in packing.places)
+    return Packing((first, *rest), places, packing.tokens + added)
+
+
 def joined(packings: Sequence[Packing]) -> Packing:
     """Packings of sequences that have nothing to do with each other, one behind the other."""
     runs: list[Run] = []
@@ -116,7 +138,7 @@ def joined(packings: Sequence[Packing]) -> Packing:
         first, sequences = len(runs), len(places)
         runs += [
             run._replace(
-                sequence=run.sequence + sequences,
+                sequence=None if run.sequence is None else run.sequence + sequences,
                 begin=run.begin + total,
                 end=run.end + total,
                 parent=None if run.parent is None else run.parent + first,

@@ -145,9 +145,9 @@ class PrmScoring:
             scored.append(Scored(tuple(values), lengths, tuple(computed), counts))
         return scored
 
-    def forget_images(self) -> None:
-        """Lets image features go, which are kept for questions that are scored again."""
-        self._forwards.forget_images()
+    def forget(self) -> None:
+        """Lets go what is kept of questions, in case they are scored again."""
+        self._forwards.forget()
 
     def _bundle(self, some: Sequence[EncodedSteps]) -> Bundle:
         prompt = some[0].prompt

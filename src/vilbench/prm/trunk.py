@@ -44,16 +44,19 @@ class Trunk:
     Args:
         shape: Of the model's keys and values.
         packing: The runs; chunks of them come in order.
+        kept: Of prompts that are known, by the index of their run.
 
     Attributes:
         peak_bytes: Most that was held at once, with one layer of the forward in work.
         device: Where they are.
     """
 
-    def __init__(self, shape: CacheShape, packing: Packing) -> None:
+    def __init__(
+        self, shape: CacheShape, packing: Packing, kept: Mapping[int, list[KeyValue]]
+    ) -> None:
         self._shape = shape
         self._packing = packing
-        self.kept: dict[int, list[KeyValue]] = {}
+        self.kept = dict(kept)
         self.device = shape.device
         self.peak_bytes = 0
 
@@ -86,7 +89,8 @@ class Sight:
     Attributes:
         tokens: T, how many tokens are computed.
         layers: Layers that have attended.
-        keep: Of runs that later chunks build on, keys and values of every layer.
+        begins: Where each run begins among them.
+        keep: Of prompts, and of runs that later chunks build on, keys and values of every layer.
     """
 
     def __init__(self, trunk: Trunk, packing: Packing, chunk: range) -> None:
@@ -96,21 +100,22 @@ class Sight:
         self.layers: set[int] = set()
         self.keep: dict[int, list[KeyValue]] = {}
         self._trunk = trunk
-        self._begins = {k: runs[k].begin - base for k in chunk}
-        bounds = [(runs[k].begin - base, runs[k].end - base) for k in chunk]
+        filled = [k for k in chunk if runs[k].end > runs[k].begin]
+        self.begins = {k: runs[k].begin - base for k in filled}
+        bounds = [(runs[k].begin - base, runs[k].end - base) for k in filled]
         padded = trunk.device.type == "cuda"
         edges = [0, *(b for _, b in bounds)]
         self._bounds = torch.tensor(edges, dtype=torch.int32, device=trunk.device)
         self._longest = max(b - a for a, b in bounds)
         self._short = [(a, b) for a, b in bounds if padded or b - a <= _SHORT]
         self._long = [(a, b) for a, b in bounds if not padded and b - a > _SHORT]
-        self._needed: dict[int, int] = {}
+        self._needed = {k: runs[k].end - runs[k].begin for k in filled if runs[k].sequence is None}
         looks: dict[tuple[int, int], _Look] = {}
         for k, run in enumerate(runs):
             parent = run.parent
             if parent is None:
                 continue
-            if parent in chunk and run.reach > end:
+            if parent in self.begins and run.reach > end:
                 self._needed[parent] = max(run.shared, self._needed.get(parent, 0))
             if k >= chunk.stop or run.reach <= base:
                 continue
@@ -134,7 +139,7 @@ class Sight:
             block = attend(part, seen.key, seen.value, scale, causal=False)
             merge(whole, block, look.first, look.last)
         for run, count in self._needed.items():
-            places = slice(self._begins[run], self._begins[run] + count)
+            places = slice(self.begins[run], self.begins[run] + count)
             held = KeyValue(keys[:, places].clone(), values[:, places].clone())
             self.keep.setdefault(run, []).append(held)
         return whole.output.to(query.dtype).flatten(0, 1).transpose(0, 1)[None]
@@ -156,8 +161,8 @@ class Sight:
         return whole
 
     def _seen(self, look: _Look, layer: int, keys: Tensor, values: Tensor) -> KeyValue:
-        if look.run in self._begins:
-            begin = self._begins[look.run]
+        if look.run in self.begins:
+            begin = self.begins[look.run]
             places = slice(begin, begin + look.shared)
             return KeyValue(keys[:, places], values[:, places])
         kept = self._trunk.kept[look.run][layer]
