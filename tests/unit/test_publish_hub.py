@@ -17,6 +17,12 @@ from vilbench.publish.hub import Target, upload
 from vilbench.publish.publication import Entry, Publication, card_entry
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub is on this machine, whatever proxy the environment names."""
+    monkeypatch.setenv("no_proxy", "*")
+
+
 def publication(tmp_path: Path, **changes: object) -> Publication:
     file = tmp_path / "weights"
     file.write_bytes(b"w" * 1000)
