@@ -17,6 +17,7 @@ def beginnings(given: Sequence[Ids]) -> set[Ids]:
 
 def spelled(packing: Packing, run: Run, given: Sequence[Ids]) -> list[tuple[int, Ids]]:
     """Every token of a run as its packed index and the beginning that it ends."""
+    assert run.sequence is not None
     ids = given[run.sequence]
     return [(run.begin + k, ids[: run.skip + k + 1]) for k in range(run.end - run.begin)]
 
@@ -67,11 +68,13 @@ def test_runs_that_leave_another_at_one_token_follow_each_other(given: list[Ids]
 def test_without_sharing_every_sequence_is_a_run(given: list[Ids]) -> None:
     packing = pack(given, share=False)
     assert packing.tokens == sum(map(len, given))
-    assert sorted(run.sequence for run in packing.runs) == [k for k, ids in enumerate(given) if ids]
+    assert {run.sequence for run in packing.runs} == {k for k, ids in enumerate(given) if ids}
+    assert len(packing.runs) == sum(map(bool, given))
     lengths = [run.end - run.begin for run in packing.runs]
     assert lengths == sorted(lengths)
     for run in packing.runs:
         assert (run.skip, run.parent, run.reach) == (0, None, run.end)
+        assert run.sequence is not None
         assert list(packing.places[run.sequence]) == list(range(run.begin, run.end))
 
 

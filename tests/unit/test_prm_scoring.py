@@ -203,7 +203,11 @@ def test_key_values_of_shared_steps_are_kept_for_later_batches_and_let_go() -> N
 @pytest.mark.parametrize("budget", [1, 30, None])
 def test_a_question_that_comes_again_is_not_computed_again(way: Way, budget: int | None) -> None:
     parts, other = (data.picture(1), "How many?"), (data.picture(2), "How many?")
-    rounds = [[("left",), ("I count",)], [("left", "so"), ("left", "right")], [("Answer: 3",)]]
+    rounds: list[list[tuple[str, ...]]] = [
+        [("left",), ("I count",)],
+        [("left", "so"), ("left", "right")],
+        [("Answer: 3",)],
+    ]
     prm = tiny()
     again, fresh = PrmScoring(prm, way, budget), PrmScoring(prm, way, budget)
     encoder = prm.encoder()
