@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,6 @@ said = json.loads(b"".join(iter(lambda: door.recv(1 << 16), b"")))
 sys.stdout.write(said["text"])
 sys.exit(said["code"])
 """
-_SECONDS = 100
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,7 @@ class Shell:
                 command, cwd=folder, env=given, stdout=said, stderr=subprocess.STDOUT
             )
             try:
-                deadline = time.monotonic() + _SECONDS
                 while process.poll() is None:
-                    assert time.monotonic() < deadline, "a block takes too long"
                     self._answer_one()
             finally:
                 process.kill()

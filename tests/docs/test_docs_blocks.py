@@ -39,6 +39,7 @@ def workshop(chat: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Work
         return set_up(tmp_path_factory.mktemp("workshop"), chat.url)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_runs(
     page: str, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
