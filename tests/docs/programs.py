@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 import httpx2
+import typer
 from pages import ROOT
 from shell import Call, Program, Said, Within
 from stand_ins import ADDED, ON_A_CLUSTER, SMALLER
@@ -63,7 +64,11 @@ class Programs:
         found = ended(lambda: options_of(get_command(app), call.words[1:]))
         if found.code:
             return found
-        words = smaller(on_this_machine(call.words), self.copies)
+        try:
+            here = on_this_machine(call.words)
+        except typer.BadParameter as error:
+            return Said(f"{error}\n", 2)
+        words = smaller(here, self.copies)
         call = Call(words, call.folder, call.environment)
         self._make_room(call)
         if words[1] in _SERVERS:
@@ -116,9 +121,13 @@ class Programs:
 
         if call.words[1] != "launch":
             return Said(f"accelerate {call.words[1]} is not known here\n", 2)
-        given = launch_command_parser().parse_args(list(call.words[2:]))
-        words = (Path(given.training_script).name, *given.training_script_args)
-        return self.vilbench(Call(words, call.folder, call.environment))
+        parser, words = launch_command_parser(), list(call.words[2:])
+        said = ended(lambda: parser.parse_args(words))
+        if said.code:
+            return said
+        given = parser.parse_args(words)
+        words = [Path(given.training_script).name, *given.training_script_args]
+        return self.vilbench(Call(tuple(words), call.folder, call.environment))
 
 
 def smaller(words: Sequence[str], copies: Path) -> tuple[str, ...]:
