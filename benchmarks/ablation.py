@@ -150,6 +150,7 @@ def tables(run: Path, names: Sequence[str], against: str, by: str) -> str:
     from vilbench.cli import job
     from vilbench.evaluate.analysis import stored
     from vilbench.metrics import Bootstrap, Separation, compare
+    from vilbench.problems.clusters import clusters
     from vilbench.selection import best_of, random
     from vilbench.store.run import Run
 
@@ -162,6 +163,7 @@ def tables(run: Path, names: Sequence[str], against: str, by: str) -> str:
         Part(kind, [place for place, one in enumerate(kinds) if one == kind])
         for kind in dict.fromkeys(kinds)
     ]
+    kin = np.array(clusters(pools.problems))
     scores = {
         scorer.name: pools.scores(scorer, found.values[scorer.name])[f"{scorer.name}/{METHOD}"]
         for scorer in found.scorers
@@ -178,7 +180,8 @@ def tables(run: Path, names: Sequence[str], against: str, by: str) -> str:
         separation = Separation(scores[name], correct)
         lines: tuple[list[str], ...] = ([], [], [])
         for part in parts:
-            places, bootstrap = np.array(part.places), Bootstrap(len(part.places))
+            places = np.array(part.places)
+            bootstrap = Bootstrap(len(places), clusters=kin[places])
             pairs = ((cot, lines[0]), (accuracy[against], lines[2]))
             for reference, line in pairs:
                 one = compare(accuracy[name][places], reference[places], bootstrap)

@@ -130,7 +130,7 @@ def test_tables_of_the_page(results: Results) -> None:
     page = render(results, [])
     standing = shown(page, "standing")
     assert "prm/last-1 against the others" in standing
-    assert "other/last-2 0.0 ▲ +100.0 +100.0 to +100.0 0.125 0.125 –" in standing
+    assert "other/last-2 0.0 ▲ +100.0 +100.0 to +100.0 0.500 – –" in standing
     slices = shown(page, "slices")
     for against in ("cot", "majority"):
         assert f"where they hurt: against {against}" in slices
@@ -176,7 +176,7 @@ def test_the_terminal_marks_what_was_chosen_and_tells_the_comparisons(results: R
     said = out.getvalue()
     assert "prm/last-1 †" in said
     assert "† aggregation chosen on other problems: puzzles:dev." in said
-    assert "prm/last-1 over other/last-1: +100.0 points (+100.0 to +100.0), p 0.125." in said
+    assert "prm/last-1 over other/last-1: +100.0 points (+100.0 to +100.0), p 0.500." in said
     assert "over other/last-2" not in said
     assert "Steps, prm: AUROC within problems 1.000 (1.000 – 1.000)" in said
     assert "macro-F1 100.0 %" in said

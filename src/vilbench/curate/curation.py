@@ -31,6 +31,7 @@ from vilbench.curate.summary import FITS
 from vilbench.curate.versions import whole
 from vilbench.errors import InputError
 from vilbench.metrics import Bootstrap
+from vilbench.problems.clusters import clusters
 from vilbench.types import SCHEMA_VERSION, Problem
 
 
@@ -75,7 +76,8 @@ def curate(takes: Sequence[Take], pairs: Sequence[Pair], rule: RuleCard, name: s
     families = groups(pairs, material.fingerprints)
     evidence = crossfit(chooser, full, families)
     held = stability(chooser, full, chosen, evidence.halves)
-    bootstrap = Bootstrap(len(material.problems), seed=rule.seed)
+    kin = clusters(material.problems)
+    bootstrap = Bootstrap(len(material.problems), seed=rule.seed, clusters=kin)
     gains = cards(evidence.ledgers, [pair.name for pair in pairs], bootstrap)
     indicator = chooser.indicator(full)
     looked_at = tuple(

@@ -15,8 +15,9 @@ from vilbench.diagnostics.table import Scored
 from vilbench.metrics import Bootstrap, Separation
 from vilbench.metrics.bootstrap import Floats
 from vilbench.metrics.correlation import within_ranks
+from vilbench.problems.clusters import clusters
 from vilbench.selection import best_of
-from vilbench.types import SCHEMA_VERSION, Record
+from vilbench.types import SCHEMA_VERSION, Problem, Record
 
 Order = Literal["better", "worse", "unclear"]
 
@@ -130,9 +131,14 @@ class Abilities(Record):
 
 
 class _Solved(NamedTuple):
-    """Share of right solutions by problem, of one model."""
+    """Share of right solutions by problem, of one model, and the problems."""
 
     shares: Mapping[str, float]
+    problems: Mapping[str, Problem]
+
+    def drawn(self, names: Sequence[str]) -> list[int]:
+        """Clusters of some of the problems."""
+        return clusters([self.problems[name] for name in names])
 
 
 def abilities(parts: Sequence[RunPart]) -> Abilities:
@@ -150,8 +156,11 @@ def abilities(parts: Sequence[RunPart]) -> Abilities:
     solvers = []
     for part in parts:
         solvers.append(_solver(part))
-        shares = {**_shares(part), **(solved[part.solver].shares if part.solver in solved else {})}
-        solved[part.solver] = _Solved(shares)
+        mine = {one.id: one for one in part.held.table.pools.problems}
+        before = solved.get(part.solver, _Solved({}, {}))
+        solved[part.solver] = _Solved(
+            {**_shares(part), **before.shares}, {**mine, **before.problems}
+        )
     judging: list[Judging] = []
     pairs: list[Pair] = []
     rankings: list[Ranking] = []
@@ -192,7 +201,7 @@ def _solver(part: RunPart) -> Solver:
         problem_set=part.held.problem_set,
         n_problems=table.shape[0],
         n=table.shape[1],
-        accuracy=mean(shares, Bootstrap(len(shares))),
+        accuracy=mean(shares, table.bootstrap),
     )
 
 
@@ -218,7 +227,7 @@ def _areas(part: RunPart, scored: Scored) -> Floats:
 
 def _judging(part: RunPart, scored: Scored) -> Judging:
     table = part.held.table
-    bootstrap = Bootstrap(table.shape[0])
+    bootstrap = table.bootstrap
     single = table.right.reshape(table.shape).mean(axis=1)
     return Judging(
         model=part.models[scored.name],
@@ -244,14 +253,14 @@ def _pairs(
         one, other = (pair[place] for place in order)
         first, second = (both[place] for place in order)
         ahead = shares[order[0]] - shares[order[1]]
-        bootstrap = Bootstrap(part.held.table.shape[0])
+        bootstrap = part.held.table.bootstrap
         gain = mean(_picked(part, one) - _picked(part, other), bootstrap)
         yield Pair(
             run=part.name,
             kind=kind,
             solver=first,
             other=second,
-            ahead=mean(ahead, Bootstrap(len(ahead))),
+            ahead=mean(ahead, Bootstrap(len(ahead), clusters=solved[first].drawn(shared))),
             n_problems=len(shared),
             gain=gain,
             within=mean(_areas(part, one) - _areas(part, other), bootstrap),

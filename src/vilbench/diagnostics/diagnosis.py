@@ -18,7 +18,6 @@ from vilbench.errors import RunError
 from vilbench.evaluate.analysis import Plan, Stored, stored
 from vilbench.evaluate.labels import Labeller, checked
 from vilbench.evaluate.stages import noted
-from vilbench.metrics import Bootstrap
 from vilbench.store.run import Run
 from vilbench.types import SCHEMA_VERSION
 
@@ -73,7 +72,7 @@ def diagnose(
 def diagnostics(held: Held, dev: Dev | None = None) -> Diagnostics:
     """The same of what was read; its fingerprint is left empty."""
     table, scored, problem_set = held.table, held.scored, held.problem_set
-    bootstrap = Bootstrap(table.shape[0])
+    bootstrap = table.bootstrap
     return Diagnostics(
         schema_version=SCHEMA_VERSION,
         fingerprint="",

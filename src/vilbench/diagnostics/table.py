@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from vilbench.evaluate.labels import Labeller
 from vilbench.evaluate.pools import Method, Pools, ScorerPlan
 from vilbench.evaluate.stepwise import sound_steps
+from vilbench.metrics import Bootstrap
 from vilbench.metrics.bootstrap import Floats
+from vilbench.problems.clusters import clusters
 from vilbench.store.records import ScoreRef
 from vilbench.types import StepScores
 
@@ -114,6 +117,11 @@ class Table:
             [None if np.isnan(score) else float(score) for score in pool]
             for pool in self.grid(scores)
         ]
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """Resamples of the problems, versions of one another together."""
+        return Bootstrap(self.shape[0], clusters=clusters(self.pools.problems))
 
     @property
     def correct(self) -> list[list[bool]]:

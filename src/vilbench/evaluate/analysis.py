@@ -29,7 +29,13 @@ from vilbench.evaluate.results import (
 from vilbench.evaluate.slices import Slice, slices
 from vilbench.evaluate.stages import SAMPLE, noted
 from vilbench.evaluate.stepwise import LabelledSteps, sound_steps, step_evidence
-from vilbench.metrics import Separation, compare, minimal_detectable_delta, recovered_share
+from vilbench.metrics import (
+    Bootstrap,
+    Separation,
+    compare,
+    minimal_detectable_delta,
+    recovered_share,
+)
 from vilbench.selection import (
     Curve,
     best_of,
@@ -169,7 +175,7 @@ def analyse(
             run, noted(run).sample_key, pools.problems, plan.n, used=plan.use_extraction
         ),
         rejected=tuple(rejected),
-        minimal_detectable_delta=_detectable(curves, tuple(scores)),
+        minimal_detectable_delta=_detectable(curves, tuple(scores), parts[0].bootstrap),
     )
 
 
@@ -386,11 +392,15 @@ def _stage(stage: str, usages: Sequence[Usage], failed: int, unparsed: int) -> S
     )
 
 
-def _detectable(curves: Mapping[str, Curve], methods: Sequence[str]) -> float | None:
+def _detectable(
+    curves: Mapping[str, Curve], methods: Sequence[str], whole: Bootstrap
+) -> float | None:
     """The largest over the scorers' methods at N: what any of them would need."""
     cot = curves["cot"].accuracy[:, -1]
     found = [
-        minimal_detectable_delta([float(d) for d in curves[method].accuracy[:, -1] - cot])
+        minimal_detectable_delta(
+            [float(d) for d in curves[method].accuracy[:, -1] - cot], clusters=whole.cluster
+        )
         for method in methods
     ]
     return max((delta for delta in found if delta is not None), default=None)

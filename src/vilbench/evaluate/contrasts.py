@@ -60,6 +60,8 @@ def contrasts(
 def _contrast(part: Slice, curves: Mapping[str, Curve], method: str, against: str) -> Contrast:
     one, other = (curves[name].accuracy[part.places][:, -1:] for name in (method, against))
     found = compare(one, other, part.bootstrap)
+    # The exact test takes every problem for a draw of its own.
+    kin = part.bootstrap.n_clusters < len(part.places)
     return Contrast(
         method=method,
         against=against,
@@ -73,6 +75,8 @@ def _contrast(part: Slice, curves: Mapping[str, Curve], method: str, against: st
         low=float(found.low[0]),
         high=float(found.high[0]),
         p_value=float(found.p_value[0]),
-        mcnemar_p=None if against == "cot" else mcnemar(one[:, 0], other[:, 0]),
-        detectable=minimal_detectable_delta([float(d) for d in (one - other)[:, 0]]),
+        mcnemar_p=None if against == "cot" or kin else mcnemar(one[:, 0], other[:, 0]),
+        detectable=minimal_detectable_delta(
+            [float(d) for d in (one - other)[:, 0]], clusters=part.bootstrap.cluster
+        ),
     )

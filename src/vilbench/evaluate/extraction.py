@@ -24,6 +24,7 @@ from vilbench.evaluate.results import AnswerShift, ExtractionEvidence
 from vilbench.executors import Halt, map_bounded
 from vilbench.metrics import Bootstrap, compare
 from vilbench.metrics.bootstrap import Floats
+from vilbench.problems.clusters import clusters
 from vilbench.progress import Progress, Silence
 from vilbench.selection import majority, random
 from vilbench.steps.format import shown_parts
@@ -319,7 +320,7 @@ def evidence(
         and (other := found.get(ScoreRef(one.problem_id, one.index))) is not None
     ]
     usage = sum((one.usage for one in found.values()), Usage())
-    spread = Bootstrap(len(problems))
+    spread = Bootstrap(len(problems), clusters=clusters(problems))
     return ExtractionEvidence(
         model=note["model"],
         prompt=note["prompt"],

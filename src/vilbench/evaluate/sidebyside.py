@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vilbench.evaluate.analysis import Plan, stored
 from vilbench.metrics import Bootstrap, Comparison, Estimate, compare
 from vilbench.metrics.bootstrap import percentiles
+from vilbench.problems.clusters import clusters
 from vilbench.selection import best_of, majority, oracle, random
 from vilbench.store.run import Run
 from vilbench.types import Problem
@@ -57,6 +58,10 @@ class Measured:
     def n(self) -> int:
         """Solutions of a problem."""
         return int(self.accuracy["cot"].shape[1])
+
+    def bootstrap(self, seed: int = 0) -> Bootstrap:
+        """Resamples of the problems, versions of one another together."""
+        return Bootstrap(len(self.problems), seed=seed, clusters=clusters(self.problems))
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,13 @@ def measured(label: str, run: Run, plan: Plan) -> Measured:
 
 def interval(run: Measured, name: str) -> Estimate:
     """Accuracies for every k with their intervals, each `[N]`."""
-    return Bootstrap(len(run.problems)).mean_interval(run.accuracy[name])
+    return run.bootstrap().mean_interval(run.accuracy[name])
 
 
 def gain(run: Measured, name: str) -> Comparison:
     """A scorer or reference against cot within a run, paired, at N; each `[1]`."""
     mine, cot = run.accuracy[name][:, -1:], run.accuracy["cot"][:, -1:]
-    return compare(mine, cot, Bootstrap(len(run.problems)))
+    return compare(mine, cot, run.bootstrap())
 
 
 def pairing(one: Measured, other: Measured) -> Pairing:
@@ -144,21 +149,33 @@ def differences(runs: Sequence[Measured]) -> Iterator[Difference]:
         for name, mine in run.accuracy.items():
             if name in first.accuracy:
                 ends = mine[:, -1], first.accuracy[name][:, -1]
-                yield (_paired if paired else _apart)(name, place, *ends)
+                yield (
+                    _paired(name, place, *ends, run.bootstrap())
+                    if paired
+                    else _apart(name, place, *ends, run.bootstrap(), first.bootstrap(_OTHER_SEED))
+                )
 
 
 def _paired(
-    name: str, place: int, mine: NDArray[np.float64], theirs: NDArray[np.float64]
+    name: str,
+    place: int,
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    bootstrap: Bootstrap,
 ) -> Difference:
-    found = compare(mine[:, None], theirs[:, None], Bootstrap(len(mine)))
+    found = compare(mine[:, None], theirs[:, None], bootstrap)
     delta, low, high, p_value = (float(one[0]) for one in found)
     return Difference(name, place, delta, low, high, p_value)
 
 
 def _apart(
-    name: str, place: int, mine: NDArray[np.float64], theirs: NDArray[np.float64]
+    name: str,
+    place: int,
+    mine: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    one: Bootstrap,
+    other: Bootstrap,
 ) -> Difference:
-    one, other = Bootstrap(len(mine)), Bootstrap(len(theirs), seed=_OTHER_SEED)
-    drawn = one.counts @ mine / len(mine) - other.counts @ theirs / len(theirs)
-    low, high = (float(end[0]) for end in percentiles(drawn[:, None]))
+    drawn = one.means(mine[:, None]) - other.means(theirs[:, None])
+    low, high = (float(end[0]) for end in percentiles(drawn))
     return Difference(name, place, float(mine.mean() - theirs.mean()), low, high, None)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vilbench.metrics import Bootstrap
+from vilbench.problems.clusters import clusters
 from vilbench.types import Problem
 
 ALL = "all"
@@ -30,7 +31,11 @@ class Slice:
 
 
 def slices(problems: Sequence[Problem]) -> Iterator[Slice]:
-    """All problems, then by modality, by source, and by both, without the empty ones."""
+    """All problems, then by modality, by source, and by both, without the empty ones.
+
+    Versions of one another are drawn together (`problems.clusters`).
+    """
+    kin = np.array(clusters(problems), dtype=np.intp)
     sources = [problem.source for problem in problems]
     modalities = [problem.modality for problem in problems]
     for source in (ALL, *dict.fromkeys(sources)):
@@ -41,4 +46,5 @@ def slices(problems: Sequence[Problem]) -> Iterator[Slice]:
                 if source in (ALL, one) and modality in (ALL, other)
             ]
             if places:
-                yield Slice(source, modality, np.array(places), Bootstrap(len(places)))
+                bootstrap = Bootstrap(len(places), clusters=kin[places])
+                yield Slice(source, modality, np.array(places), bootstrap)

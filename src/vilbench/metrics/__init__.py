@@ -1,6 +1,7 @@
 """Statistics of the evidence: intervals, paired comparisons and discrimination.
 
-The unit of resampling is the problem: samples of one problem are not independent. All
+The unit of resampling is the problem, and versions of one problem are drawn together: samples
+of one problem are not independent, and neither are these. All
 randomness is in `Bootstrap`, whose one set of resamples serves every column, so that
 methods are compared on the same resampled problems and a seed gives the same numbers.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -37,30 +39,60 @@ class Bootstrap:
     Intervals are percentile intervals. One problem, or problems of equal values, give an
     interval of width 0: the resamples cannot tell a spread that the sample does not show.
 
+    Problems that are no independent draws, such as versions of one another, form a cluster:
+    clusters are drawn with all of their problems, so that a resample may be of another size.
+
     Args:
         n_problems: Problems, at least 1.
         n_resamples: Resamples, at least 1.
         seed: Seed of the draw.
+        clusters: Number of the cluster of each problem, `[n_problems]`; each is one of its own
+            by default.
 
     Attributes:
         counts: How often a resample has each problem, `[n_resamples, n_problems]`.
+        cluster: Cluster of each problem, from 0 without gaps, `[n_problems]`.
 
     Raises:
-        ValueError: A number is below 1.
+        ValueError: A number is below 1, or the clusters are not of so many problems.
     """
 
-    def __init__(self, n_problems: int, n_resamples: int = 2000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        n_problems: int,
+        n_resamples: int = 2000,
+        seed: int = 0,
+        clusters: Sequence[int] | NDArray[np.intp] | None = None,
+    ) -> None:
         if n_problems < 1 or n_resamples < 1:
             raise ValueError(f"cannot draw {n_resamples} resamples of {n_problems} problems")
-        drawn = np.random.default_rng(seed).integers(n_problems, size=(n_resamples, n_problems))
-        drawn += np.arange(n_resamples)[:, None] * n_problems
-        counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_problems)
-        self.counts: Floats = counts.reshape(n_resamples, n_problems).astype(np.float64)
+        given = np.arange(n_problems) if clusters is None else np.asarray(clusters)
+        if given.shape != (n_problems,):
+            raise ValueError(f"clusters of {given.size} problems do not match {n_problems}")
+        _, cluster = np.unique(given, return_inverse=True)
+        self.cluster: NDArray[np.intp] = cluster.astype(np.intp)
+        units = int(cluster.max()) + 1
+        drawn = np.random.default_rng(seed).integers(units, size=(n_resamples, units))
+        drawn += np.arange(n_resamples)[:, None] * units
+        counts = np.bincount(drawn.ravel(), minlength=n_resamples * units)
+        self._draws: Floats = counts.reshape(n_resamples, units).astype(np.float64)
+        self.counts: Floats = self._draws[:, self.cluster]
 
     @property
     def n_problems(self) -> int:
         """Problems of a resample."""
         return int(self.counts.shape[1])
+
+    @property
+    def n_clusters(self) -> int:
+        """Clusters of a resample; as many as problems where none belong together."""
+        return int(self._draws.shape[1])
+
+    def of_clusters(self) -> Bootstrap:
+        """The same resamples, of clusters in the place of problems."""
+        made = copy(self)
+        made.counts, made.cluster = self._draws, np.arange(self.n_clusters)
+        return made
 
     @property
     def n_resamples(self) -> int:
@@ -81,6 +113,15 @@ class Bootstrap:
         origin = columns[0]
         low, high = percentiles(self._deviations(columns, origin) + origin)
         return Estimate((columns - origin).mean(axis=0) + origin, low, high)
+
+    def means(self, values: ArrayLike) -> Floats:
+        """Means of columns in every resample, `[n_resamples, n_columns]`.
+
+        Raises:
+            ValueError: The shape is another, or a value is NaN or infinite.
+        """
+        columns = self._columns(values)
+        return self._deviations(columns, np.zeros(columns.shape[1]))
 
     def ratio_interval(self, a: ArrayLike, b: ArrayLike) -> Interval:
         """Intervals of the ratios of means, `mean(a) / mean(b)`, resampled together.
@@ -120,7 +161,7 @@ class Bootstrap:
         """Two-sided p-values of "the mean of `a - b` is 0", `[n_columns]`.
 
         Share of the resamples of the centred differences whose mean is at least as far
-        from 0 as the observed one, `(1 + count) / (1 + n_resamples)`. With `m` problems
+        from 0 as the observed one, `(1 + count) / (1 + n_resamples)`. With `m` clusters
         that differ it is never below `2 ** (1 - m)`, the smallest value that a sign test
         can reach: resampling a handful of problems would else claim more than they show.
 
@@ -133,7 +174,9 @@ class Bootstrap:
         # Resamples that equal the observation but for rounding count as equal.
         slack = 1e-9 * np.abs(differences).max(axis=0)
         extreme = (np.abs(resampled) >= np.abs(observed) - slack).sum(axis=0)
-        differing = (np.abs(differences) > slack).sum(axis=0)
+        summed = np.zeros((self.n_clusters, differences.shape[1]))
+        np.add.at(summed, self.cluster, differences)
+        differing = (np.abs(summed) > slack).sum(axis=0)
         attainable = np.exp2(1.0 - differing.astype(np.float64))
         p_value = np.maximum((1.0 + extreme) / (1.0 + self.n_resamples), attainable)
         bounded: Floats = np.minimum(p_value, 1.0)
@@ -141,7 +184,8 @@ class Bootstrap:
 
     def _deviations(self, columns: Floats, centre: Floats) -> Floats:
         """Means of the resamples minus `centre`, `[n_resamples, n_columns]`."""
-        deviations: Floats = self.counts @ (columns - centre) / self.n_problems
+        sizes = self.counts.sum(axis=1, keepdims=True)
+        deviations: Floats = self.counts @ (columns - centre) / sizes
         return deviations
 
     def _columns(self, values: ArrayLike) -> Floats:

@@ -88,6 +88,7 @@ def calibration(
     if not said.size or not ((said >= 0) & (said <= 1)).all():
         raise ValueError("there are no values, or some are out of [0, 1]")
     place = equal_mass(said, bins)
+    owner, bootstrap = bootstrap.cluster[owner], bootstrap.of_clusters()
     shape = (bootstrap.n_problems, int(place.max()) + 1)
     size, sums, hits = (
         _table(owner, place, weights, shape)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vilbench.metrics.bootstrap import Bootstrap, Floats
 
@@ -35,7 +35,8 @@ def compare(a: ArrayLike, b: ArrayLike, bootstrap: Bootstrap) -> Comparison:
     """Compares columns of per-problem accuracies, problem by problem.
 
     The p-value is that of the exact McNemar test where both columns hold only 0 and 1
-    (one certain pick per problem), else that of the paired bootstrap.
+    (one certain pick per problem) and every problem stands for itself, else that of the paired
+    bootstrap.
 
     Args:
         a: Accuracies, `[n_problems, n_columns]`.
@@ -47,6 +48,8 @@ def compare(a: ArrayLike, b: ArrayLike, bootstrap: Bootstrap) -> Comparison:
     """
     delta, low, high = bootstrap.paired_interval(a, b)
     p_value = bootstrap.paired_p_value(a, b)
+    if bootstrap.n_clusters < bootstrap.n_problems:
+        return Comparison(delta, low, high, p_value)
     one = np.asarray(a, dtype=np.float64)
     other = np.broadcast_to(np.asarray(b, dtype=np.float64), one.shape)
     binary = (np.isin(one, (0.0, 1.0)) & np.isin(other, (0.0, 1.0))).all(axis=0)
@@ -112,18 +115,20 @@ def minimal_detectable_delta(
     n: int | None = None,
     power: float = 0.8,
     alpha: float = 0.05,
+    clusters: Sequence[int] | NDArray[np.intp] | None = None,
 ) -> float | None:
     """Smallest mean of paired differences that a two-sided test finds with this power.
 
     `(z(1 - alpha / 2) + z(power)) * s / sqrt(n)` with the standard deviation `s` of the
-    differences: the normal approximation. None where they show no spread (fewer than two,
-    or all equal).
+    differences: the normal approximation. Where problems form clusters, the error of the mean
+    is that of sums over clusters. None where they show no spread (fewer than two, or all equal).
 
     Args:
         differences: Per-problem differences, which tell the spread.
         n: Problems of the test that is planned; those at hand by default.
         power: Probability that a difference of this size is found.
         alpha: Level of the test.
+        clusters: Cluster of each problem, as for `Bootstrap`.
 
     Raises:
         ValueError: `n`, `power` or `alpha` is out of range, or a difference is not finite.
@@ -134,12 +139,17 @@ def minimal_detectable_delta(
     problems = len(values) if n is None else n
     if not (0 < power < 1 and 0 < alpha < 1) or (n is not None and n < 1):
         raise ValueError(f"unusable plan: n={n}, power={power}, alpha={alpha}")
-    if len(values) < 2 or values.min() == values.max():
+    given = np.arange(len(values)) if clusters is None else np.asarray(clusters)
+    _, cluster = np.unique(given, return_inverse=True)
+    units = int(cluster.max(initial=-1)) + 1
+    if units < 2 or values.min() == values.max():
         return None
     from scipy.special import ndtri
 
     quantiles = float(ndtri(1 - alpha / 2)) + float(ndtri(power))
-    return quantiles * float(values.std(ddof=1)) / math.sqrt(problems)
+    summed = np.bincount(cluster, weights=values - values.mean())
+    spread = math.sqrt(float((summed**2).sum()) / len(values) * units / (units - 1))
+    return quantiles * spread / math.sqrt(problems)
 
 
 def recovered_share(best_of_n: float, cot: float, oracle: float) -> float | None:

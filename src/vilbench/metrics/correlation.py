@@ -84,22 +84,22 @@ def partial_rank(
         bootstrap: Resamples of the problems.
         seed: Seed of the flips.
     """
-    problems = bootstrap.n_problems
     if not x.size:
         return PartialRank(None, None, None, None, 0, 0)
     kinds = int(given.max()) + 1
     _, stratum = np.unique(owner * kinds + given, return_inverse=True)
     one, other = ranks_within(x, stratum), ranks_within(y, stratum)
+    varying = (np.bincount(owner, weights=ranks**2) > _ZERO for ranks in (one, other))
+    telling = int(np.logical_and(*varying).sum())
     products, squares, other_squares = (
-        np.bincount(owner, weights=weights, minlength=problems).astype(np.float64)
+        np.bincount(bootstrap.cluster[owner], weights, bootstrap.n_clusters).astype(np.float64)
         for weights in (one * other, one * one, other * other)
     )
-    telling = int(((squares > _ZERO) & (other_squares > _ZERO)).sum())
     n = int((np.bincount(stratum)[stratum] > 1).sum())
     if squares.sum() < _ZERO or other_squares.sum() < _ZERO:
         return PartialRank(None, None, None, None, telling, n)
     rho = products.sum() / np.sqrt(squares.sum() * other_squares.sum())
-    drawn = bootstrap.counts @ np.stack([products, squares, other_squares], axis=1)
+    drawn = bootstrap.of_clusters().counts @ np.stack([products, squares, other_squares], axis=1)
     usable = (drawn[:, 1] > _ZERO) & (drawn[:, 2] > _ZERO)
     low, high = percentiles(drawn[usable, 0] / np.sqrt(drawn[usable, 1] * drawn[usable, 2]))
     return PartialRank(

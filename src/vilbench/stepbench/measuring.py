@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vilbench.metrics import Bootstrap, Calls, Separation, Stratified, best_threshold
 from vilbench.metrics.bootstrap import Floats, percentiles
+from vilbench.problems.clusters import clusters
 from vilbench.stepbench.bench import Pool, Values
 from vilbench.stepbench.first_error import FirstErrors, Located, best_cut, predicted
 from vilbench.stepbench.records import (
@@ -40,10 +41,11 @@ class Part:
 def parts(pools: Sequence[Pool]) -> list[Part]:
     """All pools, then those of each subset in the order in which they come."""
     subsets = [pool.subset for pool in pools]
-    found = [Part(ALL, np.arange(len(pools)), Bootstrap(len(pools)))]
+    kin = np.array(clusters([pool.problem for pool in pools]), dtype=np.intp)
+    found = [Part(ALL, np.arange(len(pools)), Bootstrap(len(pools), clusters=kin))]
     for subset in dict.fromkeys(subsets):
         places = np.array([place for place, one in enumerate(subsets) if one == subset])
-        found.append(Part(subset, places, Bootstrap(len(places))))
+        found.append(Part(subset, places, Bootstrap(len(places), clusters=kin[places])))
     return found
 
 
