@@ -12,8 +12,8 @@ from markupsafe import Markup
 from report_data import make_results
 
 from vilbench.evaluate.results import Histogram
+from vilbench.report.cells import Cell, heat_map
 from vilbench.report.charts import (
-    Cell,
     Dot,
     DotRow,
     Point,
@@ -21,7 +21,6 @@ from vilbench.report.charts import (
     Series,
     curves,
     dot_rows,
-    heat_map,
     histogram,
 )
 from vilbench.report.figures import Figures

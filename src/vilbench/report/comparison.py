@@ -18,7 +18,8 @@ from vilbench.evaluate.sidebyside import (
     interval,
     pairing,
 )
-from vilbench.report.charts import Cell, Point, Series, curves, heat_map
+from vilbench.report.cells import Cell, heat_map
+from vilbench.report.charts import Point, Series, curves
 from vilbench.report.figures import Panel
 from vilbench.report.findings import Sign, placed
 from vilbench.report.page import environment, policy, stylesheet

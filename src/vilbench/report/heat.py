@@ -10,7 +10,7 @@ from vilbench.display import numerals
 from vilbench.display.method import Group
 from vilbench.display.text import name
 from vilbench.evaluate.results import Row
-from vilbench.report.charts import Cell, heat_map
+from vilbench.report.cells import Cell, heat_map
 from vilbench.report.figures import Panel
 from vilbench.report.findings import ALL, Findings, Sign, best, sign
 from vilbench.report.sheet import Sheet, Value
