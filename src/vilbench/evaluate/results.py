@@ -105,8 +105,9 @@ class Contrast(Record):
     `p_value` is that of the exact McNemar test where both methods pick one solution for
     certain, else that of the paired bootstrap. `mcnemar_p` is that of the exact McNemar test
     with ties between picks broken at random (the median over seeded tie-breakings); None
-    against `cot`, which picks none, and where problems have versions, as twins of a puzzle. `detectable` is the smallest true difference that these
-    problems show with 80 % power at the 5 % level.
+    against `cot`, which picks none, and where problems have versions, as twins of a puzzle.
+    `detectable` is the smallest true difference that these problems show with 80 % power at
+    the 5 % level.
     """
 
     method: str
