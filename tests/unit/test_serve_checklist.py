@@ -24,7 +24,7 @@ CHECKLIST: Final[dict[str, dict[str, str]]] = {
         ),
         "bomb at the server": "unit/test_serve_guard.py::test_images_that_are_not_taken",
         "bomb in an archive": (
-            "unit/test_source_defects.py::test_a_bomb_in_an_archive_is_not_unpacked"
+            "unit/test_source_archives.py::test_a_bomb_in_an_archive_is_not_unpacked"
         ),
         "1 x 1": "unit/test_images.py::test_too_small",
         "0 bytes, SVG": "unit/test_images.py::test_what_is_no_image_is_named",
@@ -84,10 +84,10 @@ CHECKLIST: Final[dict[str, dict[str, str]]] = {
             "unit/test_store.py::test_a_forged_derived_name_removes_nothing_outside"
         ),
         "archives that lead out": (
-            "unit/test_source_defects.py::test_an_archive_that_leads_out_is_refused_whole"
+            "unit/test_source_archives.py::test_an_archive_that_leads_out_is_refused_whole"
         ),
         "links in archives": (
-            "unit/test_source_defects.py::test_a_link_in_an_archive_is_not_followed"
+            "unit/test_source_archives.py::test_a_link_in_an_archive_is_not_followed"
         ),
         "nothing is unpacked into folders": (
             "unit/test_serve_checklist.py::test_no_module_unpacks_an_archive_into_a_folder"
