@@ -117,7 +117,7 @@ def _reached(run: Run, problems: int) -> Reached:
     stages = noted(run)
     pools = run.solutions(stages.sample_key)
     (key,) = stages.score_keys.values()
-    scores = {ref.problem_id: one for ref, one in run.scores(key).items()}
+    scores = {ref.problem_id: one for ref, one in run.scores(key).items() if not ref.solution_index}
     chosen = [pools[problem.id][0] for problem in run.problems()]
     if len(chosen) != problems:
         raise SystemExit(f"{run.folder}: {len(chosen)} problems, not {problems}")

@@ -32,6 +32,31 @@ def test_the_fused_norm_gives_what_the_stock_modules_give() -> None:
     assert kinds == {"Qwen2_5_VLRMSNorm", "Qwen3VLTextRMSNorm"}
 
 
+def test_on_a_gpu_each_of_them_is_fused_and_autocast_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = family_data.qwen3_vl()[0]
+    norms = [one for one in model.modules() if type(one).__name__ in _NORMS]
+    given = torch.randn(3, len(norms[0].weight))
+    expected = norms[0](given)
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    fuse_norms(model)
+    calls: list[torch.Tensor] = []
+    kernel = torch.nn.functional.rms_norm
+
+    def counted(hidden: torch.Tensor, *rest: object) -> torch.Tensor:
+        calls.append(hidden)
+        return kernel(hidden, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.nn.functional, "rms_norm", counted)
+    for norm in norms:
+        norm(torch.ones(2, len(norm.weight)))
+    assert len(calls) == len(norms) > 4
+    torch.testing.assert_close(norms[0](given), expected)
+    halves = norms[0](given.bfloat16())  # weights in float32: the stock result, in float32
+    assert halves.dtype == torch.float32 and len(calls) == len(norms) + 1
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_only_a_gpu_has_them_fused(device: str) -> None:
     model = family_data.qwen3_vl()[0].to(device)

@@ -65,7 +65,7 @@ def test_the_benchmark_counts_the_work_of_every_way(
         "tree": 1,
     }
     assert ways["per-prefix"]["forwards"] == N * STEPS
-    assert ways["shared"]["forwards"] == 1
+    assert ways["shared"]["forwards"] == 2
     assert result["max_abs_diff"] < 1e-5
     assert 1 < result["bound_per_candidate"] < N < result["bound_per_prefix"] < N * STEPS
     assert result["ratio_per_prefix"] > 0 < result["mfu"] < 1

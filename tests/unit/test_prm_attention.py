@@ -16,6 +16,7 @@ from vilbench.prm.attention import (
     attend_plainly,
     merge,
 )
+from vilbench.prm.trunk import divided
 
 SCALE = 0.3
 
@@ -92,3 +93,12 @@ def test_each_sequence_sees_itself_alone(lengths: list[int]) -> None:
         own = slice(begin, end)
         alike(block, other)
         alike(block, attend(query[:, :, own], key[:, own], value[:, own], SCALE, causal=True))
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_prompt_is_never_what_others_are_padded_to(on_gpu: bool) -> None:
+    bounds = [(0, 1500), (1500, 1860), (1860, 1900), (1900, 1910)]
+    short, long = divided(bounds, {0, 1900}, on_gpu=on_gpu)
+    assert (0, 1500) in long and {(1860, 1900), (1900, 1910)} <= set(short)
+    assert ((1500, 1860) in short) == on_gpu
+    assert sorted(short + long) == bounds

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from vilbench.prm.folder import LoadedPrm, load, save, untrained
-from vilbench.prm.scoring import PrmScoring, Way
+from vilbench.prm.scoring import Asked, PrmScoring, Way
 from vilbench.steps import FORMATS
 
 BRIEF = FORMATS["steps-brief"]
@@ -59,7 +59,24 @@ def test_every_way_gives_the_values_of_the_stock_model(loaded: LoadedPrm, way: W
         assert list(values) == pytest.approx(reference(loaded, PARTS, steps), abs=1e-5)
     if way in ("shared", "tree"):
         assert scored.counts.image_encodings == 2
-        assert scored.counts.forwards == 1
+        assert scored.counts.forwards == 2
+
+
+@pytest.mark.parametrize("budget", [1, 60, None])
+def test_questions_with_pictures_of_their_own_are_scored_together(
+    loaded: LoadedPrm, budget: int | None
+) -> None:
+    asked = [
+        Asked((data.picture(k, 64 + 32 * k), f"Which {k}?"), CANDIDATES[: 2 + k % 2])
+        for k in range(3)
+    ]
+    scoring = PrmScoring(loaded, "tree", budget)
+    plain = PrmScoring(loaded, "per-candidate")
+    for some in (asked[1:], asked, asked[::-1]):  # with unknown prompts, one of three, none
+        for one, scored in zip(some, scoring.score_many(some), strict=True):
+            alone = plain.score(one.parts, one.candidates)
+            for row, expected in zip(scored.values, alone.values, strict=True):
+                assert row == pytest.approx(expected, abs=1e-5)
 
 
 def test_no_image_and_another_image(loaded: LoadedPrm) -> None:

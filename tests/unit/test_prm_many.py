@@ -71,7 +71,7 @@ def test_the_work_is_done_once_and_in_one_forward() -> None:
     assert counts.image_encodings == 3  # sets of images that are alike are encoded once
     alone = [PrmScoring(tiny(), "tree").score(one.parts, one.candidates) for one in some]
     assert counts.tokens == sum(one.counts.tokens for one in alone)
-    assert sum(one.counts.forwards for one in alone) == 6
+    assert sum(one.counts.forwards for one in alone) == 12
 
 
 def test_one_fault_is_that_of_all() -> None:

@@ -164,7 +164,7 @@ def test_forwards_and_key_values_stay_within_the_budget() -> None:
     candidates = [("left " * k, "right") for k in range(1, 13)]
     prm, parts = tiny(), (data.picture(1), "How many?")
     whole = PrmScoring(prm, "shared").score(parts, candidates)
-    assert whole.counts.forwards == 1
+    assert whole.counts.forwards == 2
     with fails_above(prm, 10**9, ValueError()) as sizes:
         cut = PrmScoring(prm, "shared", 40).score(parts, candidates)
     assert len(sizes) == cut.counts.forwards
@@ -175,7 +175,7 @@ def test_forwards_and_key_values_stay_within_the_budget() -> None:
     token = 2 * 2 * 2 * 8 * 4
     prompt = len(prm.encoder().encode(parts, ()).prompt.ids)
     assert cut.counts.peak_kv_bytes == prompt * token + max(sizes) * token // 2
-    assert whole.counts.peak_kv_bytes == prompt * token + sum(sizes) * token // 2
+    assert whole.counts.peak_kv_bytes == prompt * token + sum(sizes[1:]) * token // 2
     alone = PrmScoring(prm, "per-candidate").score(parts, candidates)
     assert alone.counts.peak_kv_bytes == max(alone.lengths) * token // 2
 
@@ -231,13 +231,60 @@ def test_questions_that_were_used_longest_ago_are_let_go(monkeypatch: pytest.Mon
     prm = tiny()
     prompts = [(data.picture(k), "How many?") for k in range(3)]
     length = len(prm.encoder().encode(prompts[0], ()).prompt.ids)
-    monkeypatch.setattr("vilbench.prm.forwards._REMEMBERED", 2 * length)
+    # Two layers, two heads of 8, keys and values, four bytes each.
+    monkeypatch.setattr("vilbench.prm.forwards._REMEMBERED", 2 * length * 2 * 2 * 2 * 8 * 4)
     scoring = PrmScoring(prm, "tree")
 
-    def encoded(place: int) -> int:
-        return scoring.score(prompts[place], [("left",)]).counts.image_encodings
+    def computed(place: int) -> bool:
+        return scoring.score(prompts[place], [("left",)]).counts.tokens > length
 
-    assert [encoded(place) for place in (0, 1, 0, 2, 0, 1)] == [1, 1, 0, 1, 0, 1]
+    assert [computed(place) for place in (0, 1, 0, 2, 0, 1)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_a_question_has_the_same_bits_known_or_not() -> None:
+    prm, parts = tiny(), (data.picture(1), "How many?")
+    candidates = [("left", "so it is 3"), ("right",), ("left", "I count 3 red circles.")]
+    scoring = PrmScoring(prm, "tree")
+    first, known = (scoring.score(parts, candidates) for _ in range(2))
+    assert known.counts.tokens < first.counts.tokens
+    assert known.values == first.values
+    # What came with it the first time does not matter either.
+    scoring.forget()
+    scoring.score(parts, candidates[:1])
+    assert scoring.score(parts, candidates).values == first.values
+
+
+def test_remembered_questions_make_room_before_batches_are_halved() -> None:
+    prm = tiny()
+    scoring = PrmScoring(prm, "tree")
+    questions = [(f"How many {k}? " + "circles " * 4,) for k in range(8)]
+    length = len(prm.encoder().encode(questions[0], ()).prompt.ids)
+    known: list[int] = []
+
+    def check(_: Any, __: Any, inputs: dict[str, Any]) -> None:
+        # The prompts that are remembered are those that were computed and not let go.
+        if inputs["inputs_embeds"].shape[1] + sum(known) > 3 * length:
+            known.clear()
+            raise torch.OutOfMemoryError
+        known.append(inputs["inputs_embeds"].shape[1])
+
+    decoder = prm.model.backbone.get_decoder()
+    handle = decoder.register_forward_pre_hook(check, with_kwargs=True)
+    try:
+        found = [scoring.score(parts, [("left",), ("right", "so")]) for parts in questions]
+    finally:
+        handle.remove()
+    for parts, scored in zip(questions, found, strict=True):
+        close(scored, PrmScoring(prm, "per-candidate").score(parts, [("left",), ("right", "so")]))
+    # Nothing was halved: a prompt and its candidates are two forwards, as ever.
+    assert {scored.counts.forwards for scored in found} == {2}
 
 
 @pytest.mark.parametrize("way", ["shared", "tree"])

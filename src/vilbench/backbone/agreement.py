@@ -17,12 +17,17 @@ from vilbench.errors import CheckpointError
 from vilbench.types import BytesSource, Image, Prompt
 
 PROVEN = frozenset({"qwen2_5_vl"})
-"""Families whose agreement the tests prove; the others are checked when they are loaded."""
+"""Families whose agreement the tests prove on a CPU; others are checked when they are loaded."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1.5e-1}
 """Largest root mean square of differences that is rounding, as a share of the values' spread.
 The largest single difference would tell less: in bfloat16 that of a deep model over a large
 vocabulary is many times the usual one."""
+
+
+def is_proven(model: Any) -> bool:
+    """Whether the tests prove it: the family, by the kernels of the device."""
+    return model.config.model_type in PROVEN and model.device.type == "cpu"
 
 
 def check_agreement(backbone: Backbone, encoder: PromptEncoder) -> None:

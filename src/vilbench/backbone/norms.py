@@ -31,6 +31,9 @@ def fuse_norms(model: Any) -> None:
 
 def fused_norm(norm: Any, hidden_states: Tensor) -> Tensor:
     """What such a norm gives for hidden states `[..., W]`."""
+    if hidden_states.dtype != norm.weight.dtype:  # there is no such kernel: autocast
+        stock: Tensor = type(norm).forward(norm, hidden_states)
+        return stock
     return torch.nn.functional.rms_norm(
         hidden_states, norm.weight.shape, norm.weight, norm.variance_epsilon
     )

@@ -7,6 +7,7 @@ and a GPU in half precision does all sizes in one call by the flash kernel that 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from transformers import AttentionInterface
 _NAME = "vilbench_flash_windows"
 """What transformers calls the attention by. With "flash" in its name all windows come in one
 call, with their bounds; without, they come one by one."""
+
+_WIDEST = 256
+"""Most units of a head that the flash kernels take."""
 
 _FAMILIES = {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"}
 
@@ -66,8 +70,16 @@ def attend_windows(
 
 def has_flash(query: Tensor) -> bool:
     """Whether torch's flash kernels for GPUs take a tensor `[..., D]`."""
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    return query.device.type == "cuda" and half and query.shape[-1] % 8 == 0
+    if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    size = query.shape[-1]
+    return size % 8 == 0 and size <= _WIDEST and _gpu_has_flash(query.device.index or 0)
+
+
+@cache
+def _gpu_has_flash(index: int) -> bool:
+    built = torch.backends.cuda.is_flash_attention_available()
+    return built and torch.cuda.get_device_capability(index) >= (8, 0)
 
 
 def _attention(

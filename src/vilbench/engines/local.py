@@ -20,7 +20,7 @@ from typing import Any, Self
 import torch
 
 from vilbench.backbone import checkpoint
-from vilbench.backbone.agreement import PROVEN, check_agreement
+from vilbench.backbone.agreement import check_agreement, is_proven
 from vilbench.backbone.model import Backbone, EngineCounts
 from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import PromptEncoder
@@ -76,7 +76,7 @@ class LocalEngine:
         self._ends = loaded.end_ids
         self._encoder = PromptEncoder(loaded.processor)
         self._backbone = Backbone(loaded.model)
-        if loaded.model.config.model_type not in PROVEN:
+        if not is_proven(loaded.model):
             with torch.inference_mode():
                 check_agreement(self._backbone, self._encoder)
             self._backbone.counts = EngineCounts()

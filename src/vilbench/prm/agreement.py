@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vilbench.backbone.agreement import PROVEN, TOLERANCE, picture
+from vilbench.backbone.agreement import TOLERANCE, picture
 from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import CheckpointError
@@ -18,12 +18,6 @@ _TEXTS = (
     "I count 3 discs. One is blue.",
     "There is no disc at all to be seen.",
 )
-
-
-def is_proven(model: RewardModel) -> bool:
-    """Whether the tests prove it: the family, by the kernels of the device."""
-    backbone = model.backbone
-    return backbone.config.model_type in PROVEN and backbone.device.type == "cpu"
 
 
 @torch.inference_mode()
@@ -41,9 +35,10 @@ def check_agreement(model: RewardModel, encoder: PromptEncoder) -> None:
     sequences = [encoder.encode_text(text).ids for text in _TEXTS]
     own = np.concatenate([forwards.whole(placed, ids).values for ids in sequences])
     bundles = [Bundle(placed, sequences), Bundle(placed, sequences[:1])]
-    found = forwards.packed(bundles, share=True)
+    # The second time, the prompt is known.
+    found = forwards.packed(bundles, share=True) + forwards.packed(bundles, share=True)
     ours = np.concatenate([one.values for some in found for one in some])
-    difference = ours - np.concatenate([own, own[: len(sequences[0])]])
+    difference = ours - np.concatenate([own, own[: len(sequences[0])]] * 2)
     rms = float(np.sqrt(np.square(difference).mean()))
     if not rms <= TOLERANCE[model.backbone.dtype] * float(own.std()):
         raise CheckpointError(

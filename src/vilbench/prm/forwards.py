@@ -27,8 +27,8 @@ Values = npt.NDArray[np.float32]
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Most tokens of a forward by kind of device: more would not fill it better."""
 
-_REMEMBERED = 32_768
-"""Tokens of prompts whose keys and values are kept: a search scores its questions many times."""
+_REMEMBERED = 1 << 30
+"""Bytes of keys and values of prompts that are kept: a search scores its questions many times."""
 
 
 class Reading(NamedTuple):
@@ -58,8 +58,9 @@ class ScoringCounts:
         tokens: Tokens that went through the text decoder; there are no pads.
         forwards: Forwards of the text decoder.
         image_encodings: Images that went through the vision tower.
-        peak_kv_bytes: Most bytes of keys and values at a time: those kept for later, and
-            one layer of the tokens in work.
+        peak_kv_bytes: Most bytes of keys and values of this call at a time: those kept for
+            later, and one layer of the tokens in work. Prompts of earlier calls take up to a
+            gibibyte beside them.
     """
 
     tokens: int = 0
@@ -70,6 +71,8 @@ class ScoringCounts:
 
 class Forwards:
     """A reward model that reads values after tokens; not thread-safe.
+
+    Keys and values of prompts seen lately are kept: after a change of weights, `forget`.
 
     Args:
         model: In evaluation mode.
@@ -87,7 +90,7 @@ class Forwards:
         self.counts = ScoringCounts()
         self._stems: OrderedDict[Encoded, list[KeyValue]] = OrderedDict()
         self._model = model
-        self._backbone = Backbone(model.backbone, remember=1)
+        self._backbone = Backbone(model.backbone, remember=16)
         self._shape = self._backbone.shape
         self._inner: Any = model.backbone.model
         self._decoder: Any = model.backbone.get_decoder()
@@ -151,7 +154,9 @@ class Forwards:
         packing = joined(packings)
         trunk = Trunk(self._shape, packing, kept)
         whole, where = np.concatenate(ids), np.concatenate(positions, axis=1)
-        values = self._all(packing, trunk, whole, where, prompts)
+        # By itself a prompt has the same bits on a CPU, whatever comes with it the first time.
+        apart = self._shape.device.type == "cpu" and len(bundles) == 1
+        values = self._all(packing, trunk, whole, where, prompts, apart=apart)
         own = iter(zip(packing.places, computed, strict=True))
         return [
             [Reading(values[places], count) for places, count in islice(own, len(one.sequences))]
@@ -168,15 +173,32 @@ class Forwards:
         counts = self._backbone.counts
         before = counts.image_encodings
         shown = [one.prompt for one in bundles if one.prompt.encoded.images]
-        self._backbone.encode_images({one.encoded.images: one.pixels for one in shown})
+        pixels = {one.encoded.images: one.pixels for one in shown}
+        while True:
+            try:
+                self._backbone.encode_images(pixels)
+                break
+            except Exception as error:
+                if not ran_out(error) or not self._stems:
+                    raise
+            self._make_room()
         self.counts.image_encodings += counts.image_encodings - before
 
     def _remember(self, prompt: Encoded, stem: list[KeyValue]) -> None:
         """Keeps the keys and values of a prompt, and lets go those that were used longest ago."""
         self._stems[prompt] = stem
-        total = sum(len(known.ids) for known in self._stems)
+        total = sum(len(known.ids) for known in self._stems) * self._shape.token_bytes
         while total > _REMEMBERED:
-            total -= len(self._stems.popitem(last=False)[0].ids)
+            gone, _ = self._stems.popitem(last=False)
+            total -= len(gone.ids) * self._shape.token_bytes
+
+    def _make_room(self) -> bool:
+        """Lets remembered prompts go; whether there were any."""
+        known = bool(self._stems)
+        self._stems.clear()
+        if self._shape.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return known
 
     def _places(self, prompt: Placed, more: int) -> npt.NDArray[np.int64]:
         """Positions `[A, P + more]` of a prompt's tokens and of those behind them."""
@@ -196,28 +218,35 @@ class Forwards:
         ids: npt.NDArray[np.int64],
         positions: npt.NDArray[np.int64],
         prompts: Mapping[int, Encoded],
+        *,
+        apart: bool,
     ) -> Values:
         """Values `[T]` in packed order; `prompts` are those of runs, by their index.
 
-        A batch that memory does not hold is halved, and so are later ones.
+        Where memory does not hold a batch, remembered prompts are let go; if there are none, it
+        is halved, and so are later ones. `apart` has the first run computed by itself.
         """
         values: Values = np.empty(packing.tokens, dtype=np.float32)
-        todo = list(packing.chunks(self._budget))[::-1]
+        first = 1 if apart else 0
+        todo = [*packing.chunks(self._budget, first)][::-1] + [range(first)] * first
         while todo:
             chunk = todo.pop()
             part = slice(packing.runs[chunk[0]].begin, packing.runs[chunk[-1]].end)
             if part.start == part.stop:  # a prompt that is known, and nothing behind it
                 continue
             some = {k: prompts[k] for k in chunk if k in prompts}
-            made = self._chunk(ids[part], positions[:, part], trunk, chunk, some)
-            if made is not None:
-                values[part] = made
+            try:
+                values[part] = self._chunk(ids[part], positions[:, part], trunk, chunk, some)
+                continue
+            except Exception as error:
+                if not ran_out(error) or (len(chunk) == 1 and not self._stems):
+                    raise
+            if self._make_room():  # here, where no traceback holds the tensors of the forward
+                todo.append(chunk)
                 continue
             middle = chunk.start + len(chunk) // 2
             todo += [range(middle, chunk.stop), range(chunk.start, middle)]
             self._budget = max(1, (part.stop - part.start) // 2)
-            if self._shape.device.type == "cuda":
-                torch.cuda.empty_cache()
         self._held(trunk.peak_bytes)
         return values
 
@@ -245,28 +274,21 @@ class Forwards:
         trunk: Trunk,
         chunk: range,
         prompts: Mapping[int, Encoded],
-    ) -> Values | None:
-        """Values of the tokens of some runs; None if memory ran out and there are several."""
+    ) -> Values:
+        """Values of the tokens of some runs."""
         device = self._shape.device
-        try:
-            sight = trunk.open(chunk)
-            places = torch.from_numpy(positions).to(device)
-            if self._backbone.axes > 1:
-                places = places.expand(self._backbone.axes, -1)
-            elif places.ndim > 1:
-                places = places[0]
-            embedded = self._backbone.embed(torch.from_numpy(ids).to(device))
-            begins = {sight.begins[k]: prompt for k, prompt in prompts.items()}
-            for begin, prompt in begins.items():
-                if prompt.images:
-                    self._backbone.place_images(embedded[begin:], prompt)
-            deeper = self._backbone.deeper(begins, embedded[None])
-            hidden = run_packed(self._decoder, embedded, places, sight, self._shape.layers, deeper)
-            values: Values = self._model.head(hidden).cpu().numpy()
-        except Exception as error:
-            if not ran_out(error) or len(chunk) == 1:
-                raise
-            return None
+        sight = trunk.open(chunk)
+        places = torch.from_numpy(positions).to(device)
+        if self._backbone.axes == 1:
+            places = places[0]
+        embedded = self._backbone.embed(torch.from_numpy(ids).to(device))
+        begins = {sight.begins[k]: prompt for k, prompt in prompts.items()}
+        for begin, prompt in begins.items():
+            if prompt.images:
+                self._backbone.place_images(embedded[begin:], prompt)
+        deeper = self._backbone.deeper(begins, embedded[None])
+        hidden = run_packed(self._decoder, embedded, places, sight, self._shape.layers, deeper)
+        values: Values = self._model.head(hidden).cpu().numpy()
         trunk.close(sight)
         for k, prompt in prompts.items():
             self._remember(prompt, sight.keep[k])

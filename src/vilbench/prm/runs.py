@@ -53,14 +53,18 @@ class Packing:
     places: tuple[npt.NDArray[np.int64], ...]
     tokens: int
 
-    def chunks(self, budget: int) -> Iterator[range]:
-        """Consecutive runs of at most `budget` tokens together; one run may exceed it."""
-        first = 0
+    def chunks(self, budget: int, first: int = 0) -> Iterator[range]:
+        """Consecutive runs of at most `budget` tokens together; one run may exceed it.
+
+        Args:
+            budget: At least 1.
+            first: Index of the first run.
+        """
         for k, run in enumerate(self.runs):
             if k > first and run.end - self.runs[first].begin > budget:
                 yield range(first, k)
                 first = k
-        if self.runs:
+        if len(self.runs) > first:
             yield range(first, len(self.runs))
 
 

@@ -17,10 +17,11 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import torch
 
+from vilbench.backbone.agreement import is_proven
 from vilbench.backbone.memory import ran_out
 from vilbench.backbone.prefill import Placed
 from vilbench.errors import EngineError
-from vilbench.prm.agreement import check_agreement, is_proven
+from vilbench.prm.agreement import check_agreement
 from vilbench.prm.folder import LoadedPrm
 from vilbench.prm.forwards import Bundle, Forwards, Reading, ScoringCounts
 from vilbench.prm.tokens import EncodedSteps
@@ -75,11 +76,13 @@ _NOTHING = Reading(np.empty(0, dtype=np.float32), 0)
 class PrmScoring:
     """Scores candidates by a reward model; not thread-safe.
 
+    What is computed of a question is kept for the next time: after a change of weights, `forget`.
+
     Args:
         loaded: The reward model.
         way: How; the values are the same but for rounding.
-        max_batch_tokens: Most tokens of a forward of candidates (a single candidate may
-            exceed it); by the device when None. Halved for good when memory runs out.
+        max_batch_tokens: Most tokens of a forward (a prompt or a single candidate may exceed
+            it); by the device when None. Halved for good when memory runs out.
 
     Raises:
         CheckpointError: The model's family is not supported, or not in this way.
@@ -93,7 +96,7 @@ class PrmScoring:
         self.way: Way = way
         self.encoder = loaded.encoder()
         self._forwards = Forwards(loaded.model, max_batch_tokens)
-        if way in ("shared", "tree") and not is_proven(loaded.model):
+        if way in ("shared", "tree") and not is_proven(loaded.model.backbone):
             check_agreement(loaded.model, self.encoder.encoder)
 
     def score(self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]) -> Scored:

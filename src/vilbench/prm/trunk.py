@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ _NAME = "vilbench_packed"
 
 _SHORT = 64
 """Runs of at most so many tokens are attended to in one padded call: calls cost more than
-pads then. On a GPU they always do."""
+pads then. On a GPU they do at any length, save that of a prompt, to which all would be padded."""
 
 
 class KeyValue(NamedTuple):
@@ -103,12 +103,11 @@ class Sight:
         filled = [k for k in chunk if runs[k].end > runs[k].begin]
         self.begins = {k: runs[k].begin - base for k in filled}
         bounds = [(runs[k].begin - base, runs[k].end - base) for k in filled]
-        padded = trunk.device.type == "cuda"
         edges = [0, *(b for _, b in bounds)]
         self._bounds = torch.tensor(edges, dtype=torch.int32, device=trunk.device)
         self._longest = max(b - a for a, b in bounds)
-        self._short = [(a, b) for a, b in bounds if padded or b - a <= _SHORT]
-        self._long = [(a, b) for a, b in bounds if not padded and b - a > _SHORT]
+        prompts = {self.begins[k] for k in filled if runs[k].sequence is None}
+        self._short, self._long = divided(bounds, prompts, on_gpu=trunk.device.type == "cuda")
         self._needed = {k: runs[k].end - runs[k].begin for k in filled if runs[k].sequence is None}
         looks: dict[tuple[int, int], _Look] = {}
         for k, run in enumerate(runs):
@@ -167,6 +166,24 @@ class Sight:
             return KeyValue(keys[:, places], values[:, places])
         kept = self._trunk.kept[look.run][layer]
         return KeyValue(kept.key[:, : look.shared], kept.value[:, : look.shared])
+
+
+def divided(
+    bounds: Sequence[tuple[int, int]], prompts: Collection[int], *, on_gpu: bool
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Runs for one padded call, and those that are attended to one by one.
+
+    Args:
+        bounds: Begin and end of each run.
+        prompts: Where those begin that are prompts.
+        on_gpu: Whether calls cost more than pads at any length.
+    """
+    short = [
+        (begin, end)
+        for begin, end in bounds
+        if end - begin <= _SHORT or (on_gpu and begin not in prompts)
+    ]
+    return short, [one for one in bounds if one not in set(short)]
 
 
 class _Look(NamedTuple):
