@@ -31,8 +31,10 @@ def refusal(error: ValidationError, file: str | None, node: yaml.Node | None = N
     first = error.errors()[0]
     location = _location(first)
     more = len(error.errors()) - 1
-    words = _told(first) + (f" (and {more} more)" if more else "")
-    return RecipeError(words, file=file, row=_line(node, location), field=_dotted(location))
+    others = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
+    return RecipeError(
+        _told(first) + others, file=file, row=_line(node, location), field=_dotted(location)
+    )
 
 
 def _told(error: ErrorDetails) -> str:
