@@ -386,7 +386,7 @@ def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> No
     said = vilbench("problems", "show", data, "--limit", 1, "--images", tmp_path / "images").out
     assert "  A. red\n  B. blue\n  answer: A\n" in said
     assert said.count("answer: ") == 1
-    assert "the rows from 2 on were not looked at" in said
+    assert "the rows from 2 on are not needed" in said
     assert "row 3, field 'image'" in vilbench("problems", "show", data).out
     (image,) = (tmp_path / "images").iterdir()
     assert image.read_bytes() == (tmp_path / "good.png").read_bytes()
@@ -399,7 +399,9 @@ def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> No
 
 def test_formats_of_export(vilbench: Vilbench, tmp_path: Path) -> None:
     said = vilbench("export", tmp_path, "--to", tmp_path / "out", "--format", "csv", code=2)
-    assert "there are hub, jsonl, inspect, model-index, rows, parquet, vilreward, trl, tre" in said.err
+    assert (
+        "there are hub, jsonl, inspect, model-index, rows, parquet, vilreward, trl, tre" in said.err
+    )
 
 
 def test_export_of_several_samplings(vilbench: Vilbench, tmp_path: Path) -> None:

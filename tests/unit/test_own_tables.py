@@ -148,7 +148,7 @@ def test_a_limit_ends_the_reading(tmp_path: Path) -> None:
     found = own.load(path, limit=2)
     assert len(found.problems) == 2
     assert found.notes == (
-        f"{path}: the rows from 3 on were not looked at; there are 2 problems before them",
+        f"{path}: took the first 2 of its problems (limit); the rows from 3 on are not needed",
     )
 
 

@@ -449,7 +449,7 @@ def test_a_limit_stops_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [error.row for error in found.rejected] == [2]
     assert len(read) == 3
     assert found.notes == (
-        f"{path}: the rows from 4 on were not looked at; there are 2 problems before them",
+        f"{path}: took the first 2 of its problems (limit); the rows from 4 on are not needed",
     )
     whole = load_jsonl(path, limit=3)
     assert [error.row for error in whole.rejected] == [2]

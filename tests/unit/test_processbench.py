@@ -90,7 +90,7 @@ def test_a_limit_counts_for_each_subset(tmp_path: Path) -> None:
     others = [processbench_row(number, id=f"math-{number}") for number in range(3)]
     found = processbench(processbench_folder(tmp_path, gsm8k=rows, math=others), limit=2)
     assert [one.problem.id for one in found.solutions] == ["gsm8k-0", "gsm8k-1", "math-0", "math-1"]
-    assert "rows from 3 on were not looked at" in found.notes[0]
+    assert "rows from 3 on are not needed" in found.notes[0]
 
 
 def test_marks_end_at_the_first_error_and_problems_are_grouped(tmp_path: Path) -> None:

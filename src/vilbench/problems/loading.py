@@ -61,8 +61,8 @@ class Loading:
         if limit is None or len(self.problems) < limit:
             return False
         self.notes.append(
-            f"{place.file}: the rows from {place.row} on were not looked at; "
-            f"there are {limit} problems before them"
+            f"{place.file}: took the first {limit} of its problems (limit); "
+            f"the rows from {place.row} on are not needed"
         )
         return True
 
