@@ -12,6 +12,7 @@ from publish_data import run_with_results
 from puzzle_run import puzzle_run
 
 import vilbench
+from vilbench.cli.app import app
 from vilbench.errors import (
     CheckpointError,
     ImageError,
@@ -46,6 +47,22 @@ def test_texts_are_split_read_graded_and_scored() -> None:
     assert scorer().score(make_problem(), []) == []
     with pytest.raises(ValueError, match="best"):
         one.score("best")
+
+
+def test_one_text_is_no_list_of_texts() -> None:
+    (whole,) = scorer().score(make_problem(), REPLIES[:1])
+    for one in (REPLIES[0], REPLIES[0].encode(), whole.solution):
+        with pytest.raises(InputError, match=r"'solutions': is a list of texts.*\[text\]"):
+            scorer().score(make_problem(), one)  # type: ignore[arg-type]
+
+
+def test_a_scorer_says_what_it_is() -> None:
+    assert repr(scorer(value_range=(0.0, 5.0), aggregations=["min"], format="direct")) == (
+        "Scorer('table', granularity='step', value_range=(0.0, 5.0), aggregations=('min',), "
+        f"format='direct', fingerprint={TableScorer('table', 'step', SCORES).fingerprint[:12]!r})"
+    )
+    whole = vilbench.Scorer(TableScorer("whole", "solution", {}))
+    assert "granularity='solution', value_range=None, aggregations=()" in repr(whole)
 
 
 def test_calls_block_within_a_running_loop_too() -> None:
@@ -92,6 +109,23 @@ def test_problems_and_models_by_name(tmp_path: Path) -> None:
         vilbench.load_generator("x", base_url="http://localhost:1/v1", bass_url="y")
 
 
+def test_rows_that_cannot_be_used_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "bad.jsonl"
+    rows.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "\x1b"}\nno JSON\n')
+    with pytest.warns(UserWarning, match="bad: 2 of 3 rows were set aside") as told:
+        assert len(vilbench.load_problems(str(rows))) == 1
+    (only,) = told
+    assert only.filename == __file__
+    app(["problems", "show", str(rows)], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines()[-2:] == str(only.message).splitlines()[1:]
+    rows.write_text('{"question": "1 + 1?", "answer": "2"}\n' + "no JSON\n" * 22)
+    with pytest.warns(UserWarning, match="and 2 more rows that were set aside") as told:
+        vilbench.load_problems(str(rows))
+    assert len(str(told[0].message).splitlines()) == 22
+
+
 def problems(count: int) -> list[Problem]:
     return [make_problem(id=f"p{at}", question=f"sum {at}?") for at in range(count)]
 
@@ -116,7 +150,13 @@ def test_the_same_call_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -> Non
         vilbench.best_of_n([*problems(1), *problems(1)], engine, [], tmp_path / "other")
     with pytest.raises(InputError, match="need to be there"):
         vilbench.best_of_n([], engine, [], tmp_path / "other")
+    for wrong in (table, [judge, table], "table", None):
+        with pytest.raises(InputError, match=r"'scorers': takes what load_prm gives, or vilb"):
+            vilbench.best_of_n(problems(3), engine, wrong, tmp_path / "other")  # type: ignore[arg-type]
     assert not (tmp_path / "other").exists()
+    for given in (judge, {"judge": judge}.values()):
+        again = vilbench.best_of_n(problems(3), engine, given, tmp_path / "run", n=2)  # type: ignore[arg-type]
+        assert again.results == run.results and engine.completions == 6
 
 
 def test_a_run_is_made_within_a_loop_and_by_one_loop(tmp_path: Path) -> None:

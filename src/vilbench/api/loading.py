@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,20 @@ from vilbench.config.building import build_engine, build_scorers
 from vilbench.config.engine import EngineConfig
 from vilbench.config.problems import ProblemsConfig, load_problem_set
 from vilbench.config.recipe import PrmScorerConfig
+from vilbench.display.text import visible
 from vilbench.embedded import model_folder
 from vilbench.errors import ImageError, RecipeError
 from vilbench.problems.files import checked_image
 from vilbench.problems.own import is_own
 from vilbench.problems.rows import ImageName, problem_of
+from vilbench.problems.sets import ProblemSet
 from vilbench.types import BytesSource, FileSource, Generator, Image, Problem
 
 _ENGINE: TypeAdapter[EngineConfig] = TypeAdapter(EngineConfig)
 _UNKNOWN = "?"
 """Stands for a gold answer that nobody knows; no answer equals it."""
+_TOLD = 20
+"""Most rows that a warning names."""
 
 
 def problem(
@@ -76,7 +81,7 @@ def _image(given: str | Path | bytes | Image) -> Image:
 
 
 def load_problems(source: str, limit: int | None = None, **keys: Any) -> tuple[Problem, ...]:
-    """Problems of a set.
+    """Problems of a set; a warning names the rows that cannot be used and are left out.
 
     Args:
         source: "puzzles:dev", a public source such as "mathvista:testmini", or the path of own
@@ -90,7 +95,20 @@ def load_problems(source: str, limit: int | None = None, **keys: Any) -> tuple[P
     name, _, split = (source, "", "") if is_own(source) else source.partition(":")
     given = {"source": name, "split": split or None, "limit": limit, **keys}
     config: ProblemsConfig = _read(TypeAdapter(ProblemsConfig), given)
-    return load_problem_set(config, 0).problems
+    found = load_problem_set(config, 0)
+    if found.rejected:
+        warnings.warn(_set_aside(found), stacklevel=2)
+    return found.problems
+
+
+def _set_aside(found: ProblemSet) -> str:
+    """The lines that the command line prints of rows that were set aside."""
+    count = len(found.rejected)
+    lines = [visible(str(error)) for error in found.rejected[:_TOLD]]
+    if count > _TOLD:
+        lines.append(f"... and {count - _TOLD} more rows that were set aside")
+    head = f"{visible(found.name)}: {count} of {count + len(found.problems)} rows were set aside"
+    return "\n".join([head, *lines])
 
 
 def load_generator(model: str, **keys: Any) -> Generator:

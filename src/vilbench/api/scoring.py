@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vilbench.answers import read
 from vilbench.api.waiting import waited
+from vilbench.errors import InputError
 from vilbench.evaluate.pools import Scale, ScorerPlan
 from vilbench.selection import aggregation
 from vilbench.steps import FORMATS
@@ -82,6 +83,19 @@ class Scorer:
         votes = names[0] if names else "mean"
         self.plan = ScorerPlan(steps.name, steps.granularity, scale, names, votes)
 
+    def __repr__(self) -> str:
+        """What it is called, what it gives, how texts are split for it, and which one it is."""
+        scale = self.plan.scale
+        told = {
+            "granularity": self.steps.granularity,
+            "value_range": None if scale is None else (scale.low, scale.high),
+            "aggregations": self.plan.aggregations,
+            "format": self._format.name,
+            "fingerprint": self.steps.fingerprint[:12],
+        }
+        rest = ", ".join(f"{name}={value!r}" for name, value in told.items())
+        return f"Scorer({self.steps.name!r}, {rest})"
+
     def score(self, problem: Problem, solutions: Sequence[str | Solution]) -> list[Scored]:
         """Scores of solutions, in their order.
 
@@ -90,8 +104,11 @@ class Scorer:
             solutions: Texts, which are split into steps, or solutions that have them.
 
         Raises:
+            InputError: One text or solution is given instead of a list.
             EngineError: None of them can be scored.
         """
+        if isinstance(solutions, str | bytes | Solution):
+            raise InputError("is a list of texts; did you mean [text]?", field="solutions")
         made = [
             self._solution(problem, place, one) if isinstance(one, str) else one
             for place, one in enumerate(solutions)

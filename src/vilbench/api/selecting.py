@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -25,7 +25,7 @@ from vilbench.types import Generator, Problem, Sampling
 def best_of_n(
     problems: Sequence[Problem],
     generator: Generator,
-    scorers: Sequence[Scorer],
+    scorers: Scorer | Sequence[Scorer],
     out: str | Path,
     *,
     n: int = 8,
@@ -42,7 +42,7 @@ def best_of_n(
     Args:
         problems: With ids of their own.
         generator: Writes solutions: a loaded one or your own. It is not closed.
-        scorers: Whoever scores them.
+        scorers: Whoever scores them; one may stand alone.
         out: Folder of the run.
         n: Solutions of each problem.
         seed: Of the run.
@@ -54,9 +54,10 @@ def best_of_n(
         name: Of the run.
 
     Raises:
-        InputError: There are no problems, or two have one id.
+        InputError: There are no problems, two have one id, or a scorer is no `Scorer`.
         RunError: The folder holds a run of another recipe, or something else.
     """
+    chosen = _scorers(scorers)
     ids = [problem.id for problem in problems]
     if not ids or len(set(ids)) < len(ids):
         raise InputError("problems need to be there, and to have ids of their own", field="id")
@@ -74,8 +75,22 @@ def best_of_n(
     sources = "+".join(dict.fromkeys(problem.source for problem in problems))
     versions = {"vilbench": __version__}
     manifest = Manifest.of(name, recipe, seed=seed, problem_set=sources, versions=versions)
-    waited(_made(Path(out), manifest, problems, sampler, scorers, concurrency))
+    waited(_made(Path(out), manifest, problems, sampler, chosen, concurrency))
     return load_run(out)
+
+
+def _scorers(given: object) -> tuple[Scorer, ...]:
+    """What was given as a scorer or several, looked at before anything is paid for."""
+    several: tuple[object, ...] = (given,)
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        several = tuple(given)
+    found = tuple(one for one in several if isinstance(one, Scorer))
+    if len(found) < len(several):
+        raise InputError(
+            "takes what load_prm gives, or vilbench.Scorer(...) of a scorer of yours",
+            field="scorers",
+        )
+    return found
 
 
 async def _made(
