@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from viewer_data import made
 
 from vilbench.cli.viewing import cache_folder, serve
 from vilbench.errors import InputError
@@ -68,3 +72,30 @@ def test_a_port_in_use_is_named() -> None:
         port = first.getsockname()[1]
         with pytest.raises(InputError, match=rf"--port.*127\.0\.0\.1:{port}.*--port 0"):
             bound("127.0.0.1", port)
+
+
+def test_a_folder_without_runs_is_told_and_ctrl_c_ends_in_silence(tmp_path: Path) -> None:
+    start = [sys.executable, "-c", "from vilbench.cli import main; main()"]
+    process = subprocess.Popen(
+        [*start, "view", str(tmp_path), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where tests run in the background SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    assert process.stdout is not None
+    assert f"{tmp_path} holds no run yet" in process.stdout.readline()
+    assert process.stdout.readline().startswith("viewer: http://127.0.0.1:")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
+
+
+def test_a_folder_with_a_run_needs_no_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path / "run", problems=1)
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    said: list[str] = []
+    serve(tmp_path, "127.0.0.1", 0, None, frozenset(), said.append)
+    (line,) = said
+    assert line.startswith("viewer: ")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vilbench.cli.screen import say, stoppable, told
+from vilbench.cli.screen import say, told
 
 
 @told()
@@ -35,5 +36,5 @@ def view(
     """Look at stored runs in a browser, also while they go on."""
     from vilbench.cli import viewing
 
-    with stoppable():
+    with suppress(KeyboardInterrupt):
         viewing.serve(folder, host, port, token, frozenset(name or ()), say)

@@ -43,6 +43,7 @@ def serve(
         import uvicorn
 
         from vilbench.viewer.app import application
+        from vilbench.viewer.library import Library
     except ModuleNotFoundError as error:
         raise InputError(f"'view' needs {error.name}: pip install 'vilbench[serve]'") from error
     check_reach(host, token)
@@ -50,6 +51,8 @@ def serve(
         folder, planned, token=token, names=served_names(host, names), cache=cache_folder()
     )
     with bound(host, port) as listener:
+        if not Library(folder).entries():
+            say(f"{folder} holds no run yet; runs are shown as soon as they begin there")
         say(f"viewer: http://{address(listener)}/  (Ctrl-C ends it)")
         settings = uvicorn.Config(
             app,
