@@ -15,7 +15,7 @@ from vilbench.cli.app import app
 from vilbench.config.forecasting import forecast
 from vilbench.evaluate.results import Results
 from vilbench.problems import prepared
-from vilbench.problems.adapters import source
+from vilbench.problems.adapters import find
 from vilbench.problems.sets import ProblemSet
 from vilbench.testing import tiny_png
 from vilbench.types import BytesSource, Image, Problem
@@ -48,7 +48,7 @@ def recipe(server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         problems = tuple(
             Problem(
                 id=f"{one.source}-{place}",
-                source=source(one.source).title,
+                source=find(one.source).title,
                 question=f"Which of the two, for number {place}?",
                 images=(picture,),
                 answer="A",
@@ -57,7 +57,7 @@ def recipe(server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             )
             for place in range(COUNT + 1)
         )
-        repository = source(one.source).repository
+        repository = find(one.source).repository
         folder = prepared.default_folder(one.name)
         prepared.write(ProblemSet(one.name, problems), folder, repository, None)
     return path

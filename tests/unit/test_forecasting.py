@@ -22,7 +22,7 @@ from vilbench.errors import InputError
 from vilbench.evaluate.sampling import Sampler, sample
 from vilbench.evaluate.scoring import score
 from vilbench.problems import prepared
-from vilbench.problems.adapters import SOURCES, source
+from vilbench.problems.adapters import SOURCES, find
 from vilbench.problems.sets import ProblemSet
 from vilbench.recipes import shipped
 from vilbench.scorers.judge import PROMPTS, JudgeScorer
@@ -68,7 +68,7 @@ def problems(name: str, count: int) -> Iterator[Problem]:
     for place in range(count):
         yield Problem(
             id=f"{name}-{place}",
-            source=source(name).title,
+            source=find(name).title,
             question=f"What colour is shown, for the time number {place}?",
             images=(Image.of(BytesSource(tiny_png("red", (640, 480)))),),
             answer="B",
@@ -80,7 +80,7 @@ def problems(name: str, count: int) -> Iterator[Problem]:
 def prepare(name: str, split: str, count: int) -> None:
     title = f"{name}:{split}"
     found = ProblemSet(title, tuple(problems(name, count)))
-    prepared.write(found, prepared.default_folder(title), source(name).repository, None)
+    prepared.write(found, prepared.default_folder(title), find(name).repository, None)
 
 
 def test_requests_are_those_of_the_stages() -> None:

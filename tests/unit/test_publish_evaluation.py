@@ -13,7 +13,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from publish_data import run_with_results, screen
 
 from vilbench.errors import InputError
-from vilbench.problems.adapters import source
+from vilbench.problems.adapters import find
 from vilbench.publish.evaluation import Benchmark, Figure, eval_results, model_index
 from vilbench.publish.index import Index, write_index
 from vilbench.publish.provenance import Dataset, dataset_of
@@ -85,7 +85,7 @@ def figure(dataset: Dataset, *, main: bool = True) -> Figure:
 def test_a_public_source_is_named_with_its_commit() -> None:
     told = f"mathvista:testmini: AI4Math/MathVista@{COMMIT}, prepared 2026, sha256 1"
     assert dataset_of("mathvista:testmini", (told,)) == VISTA
-    assert source("mathvista").repository == VISTA.repository
+    assert find("mathvista").repository == VISTA.repository
     assert dataset_of("mathvista:testmini", ("mathvista:testmini: a local copy",)).revision is None
     assert dataset_of("puzzles:dev", ()) == Dataset("puzzles:dev")
     assert dataset_of("mathvista:testmini+mmstar:val", (told,)).repository is None

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vilbench.errors import ImageError, InputError, ProblemError
-from vilbench.problems.adapters import source
+from vilbench.problems.adapters import find
 from vilbench.problems.adapters.source import Identity
 from vilbench.problems.cells import Cells, Pictures
 from vilbench.problems.public import Request, load
@@ -156,7 +156,7 @@ def test_an_id_that_is_taken(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_a_column_that_is_missing(tmp_path: Path, name: str) -> None:
-    for needed in source(name).columns:
+    for needed in find(name).columns:
         names = needed.split("|")
         row = {key: str(value) for key, value in GOOD[name].items() if key not in names}
         path = data.tsv(tmp_path / "rows.tsv", [row])
@@ -357,7 +357,7 @@ def test_any_row_is_taken_or_set_aside(
     folder: Folder, name: str, given_data: st.DataObject
 ) -> None:
     """Whatever cells hold, nothing but the two errors of rows comes out."""
-    found, good = source(name), GOOD[name]
+    found, good = find(name), GOOD[name]
     changed = given_data.draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3))
     row = {**good, **{key: given_data.draw(_cells) for key in changed}}
     cells = Cells(row, Pictures(folder, encoded=False), [])

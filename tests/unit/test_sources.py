@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import source_data as data
 
-from vilbench.problems.adapters import SOURCES, source
+from vilbench.problems.adapters import SOURCES, find
 from vilbench.problems.public import Request, load
 from vilbench.problems.sets import ProblemSet
 from vilbench.problems.stepwise import visualprocessbench
@@ -32,7 +32,7 @@ def read(name: str, path: Path, split: str | None = None) -> tuple[Problem, ...]
     assert found.rejected == ()
     assert len({problem.id for problem in found.problems}) == len(found.problems)
     for problem in found.problems:
-        assert problem.source == source(name).title
+        assert problem.source == find(name).title
         question_parts(problem)
         assert [image.read()[:4] for image in problem.images] == [b"\x89PNG"] * len(problem.images)
         assert pickle.loads(pickle.dumps(problem)) == problem  # noqa: S301 - our own bytes
@@ -311,7 +311,7 @@ def test_how_many_rows_a_source_is_known_to_have(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_says_what_it_is(name: str) -> None:
-    found = source(name)
+    found = find(name)
     assert found.title
     assert "/" in found.repository
     assert found.about

@@ -56,14 +56,14 @@ def part(limit: str | None, draw: str | None, sample_ids: list[str] | None) -> d
 @told()
 def list_problems() -> None:
     """The problem sets that are known by name, and where each comes from."""
-    from vilbench.problems.adapters import SOURCES, source
+    from vilbench.problems.adapters import SOURCES, find
     from vilbench.problems.puzzles import KINDS
 
     for family, twin in KINDS:
         say(f"puzzles  {family:<9} {twin}")
     say("  splits: train, dev, test; drawn here, without a download")
     for name in SOURCES:
-        found = source(name)
+        found = find(name)
         say(f"{name}  {found.about}")
         parts = [
             f"{part} ({one.rows:,})" if one.rows else part
@@ -124,7 +124,7 @@ def prepare(
     the one that is known here, or the present one.
     """
     from vilbench.problems import hub, prepared
-    from vilbench.problems.adapters import source as find
+    from vilbench.problems.adapters import find
     from vilbench.problems.public import Request, part_of, read
 
     key, _, split = name.partition(":")

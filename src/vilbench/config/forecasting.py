@@ -38,7 +38,7 @@ from vilbench.engines.rehearsal import Rehearsal, RehearsedScoring, Solving, Wor
 from vilbench.errors import CheckpointError, RunError
 from vilbench.evaluate.sampling import Sampler
 from vilbench.problems import prepared, subset
-from vilbench.problems.adapters import SOURCES, source
+from vilbench.problems.adapters import SOURCES, find
 from vilbench.problems.public import part_of
 from vilbench.scorers.prm import PrmScorer
 from vilbench.search import Again, AnySettings, Rollouts
@@ -93,7 +93,7 @@ def _missing(config: ProblemsConfig) -> int | None:
         return None
     rows = _UNKNOWN_ROWS
     if not own:
-        name, part = part_of(source(config.source), config.split)
+        name, part = part_of(find(config.source), config.split)
         folder = prepared.default_folder(f"{config.source}:{name}")
         if config.path is not None or prepared.is_prepared(folder):
             return None
@@ -109,7 +109,7 @@ def _missing(config: ProblemsConfig) -> int | None:
 
 def _made_up(config: ProblemsConfig, place: int) -> Problem:
     """Stands for problems that are not at hand: a short question, options and one picture."""
-    title = source(config.source).title if config.source in SOURCES else config.name
+    title = find(config.source).title if config.source in SOURCES else config.name
     return Problem(
         id=f"{config.name}-made-up-{place}",
         source=title,

@@ -19,7 +19,7 @@ from pydantic import (
 
 from vilbench.errors import RecipeError
 from vilbench.problems import own, subset
-from vilbench.problems.adapters import SOURCES, source
+from vilbench.problems.adapters import SOURCES, find
 from vilbench.problems.public import Request, load
 from vilbench.problems.sets import ProblemSet
 from vilbench.problems.subset import Draw
@@ -85,7 +85,7 @@ class ProblemsConfig(Record):
     @classmethod
     def _known_split(cls, split: str | None, info: ValidationInfo) -> str | None:
         of = info.data.get("source", PUZZLES)
-        known = tuple(source(of).parts) if of in SOURCES else _PUZZLE_SPLITS
+        known = tuple(find(of).parts) if of in SOURCES else _PUZZLE_SPLITS
         if split is not None and split not in known:
             raise ValueError(f"'{split}' is no split of {of}; there are {', '.join(known)}")
         return split
@@ -111,7 +111,7 @@ class ProblemsConfig(Record):
         if self.source == PUZZLES:
             return f"{PUZZLES}:{self.split or 'test'}"
         if self.source in SOURCES:
-            return f"{self.source}:{self.split or next(iter(source(self.source).parts))}"
+            return f"{self.source}:{self.split or next(iter(find(self.source).parts))}"
         return Path(self.source).stem
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vilbench.errors import InputError
 from vilbench.problems import hub, prepared
-from vilbench.problems.adapters import source as find
+from vilbench.problems.adapters import find
 from vilbench.problems.adapters.source import Identity, Part, Source
 from vilbench.problems.cells import Cells, Pictures
 from vilbench.problems.loading import Loading, Place

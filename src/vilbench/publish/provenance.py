@@ -11,7 +11,7 @@ from pydantic import JsonValue, ValidationError
 
 from vilbench.errors import RunError
 from vilbench.evaluate.results import Results, Row
-from vilbench.problems.adapters import SOURCES, source
+from vilbench.problems.adapters import SOURCES, find
 from vilbench.publish.privacy import Screen
 from vilbench.stepbench.records import Stepbench
 from vilbench.store.folder import RESULTS
@@ -97,7 +97,7 @@ def dataset_of(problem_set: str, origins: tuple[str, ...]) -> Dataset:
     title, _, split = problem_set.partition(":")
     if "+" in problem_set or title not in SOURCES:
         return Dataset(problem_set)
-    known = source(title)
+    known = find(title)
     part = known.parts.get(split)
     commits = {commit for one in origins for commit in _COMMIT.findall(one)}
     return Dataset(

@@ -25,7 +25,7 @@ SOURCES: Mapping[str, str] = {
 """Module of each source; it has a constant `SOURCE`."""
 
 
-def source(name: str) -> Source:
+def find(name: str) -> Source:
     """A source by its name.
 
     Raises:

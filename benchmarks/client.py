@@ -1,7 +1,7 @@
 """What a request to a server costs the client, in processor time and memory.
 
-    python benchmarks/requests.py                    # 1,000 in flight, 50,000 requests
-    python benchmarks/requests.py --requests 5000
+    python benchmarks/client.py                    # 1,000 in flight, 50,000 requests
+    python benchmarks/client.py --requests 5000
 
 The server is a process of its own that answers at once, so that all the time is the client's.
 Every request shows one of a hundred images, which are encoded once each; answers carry
