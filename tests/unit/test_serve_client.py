@@ -121,12 +121,15 @@ async def test_the_asynchronous_client(url: str, puzzle: dict[str, Any]) -> None
 
 
 def test_models(client: openai.OpenAI) -> None:
-    scorer, solver = client.models.list().data
+    scorer, solver, best = client.models.list().data
     assert scorer.model_extra is not None and solver.model_extra is not None
     assert scorer.model_extra["vilbench"]["role"] == "scorer"
     assert solver.model_extra["vilbench"]["role"] == "best-of-n"
-    assert client.models.retrieve(solver.id).id == solver.id
-    with pytest.raises(openai.NotFoundError):
+    assert best.model_extra is not None and best.id == "best-of-n"
+    assert best.model_extra["vilbench"] == solver.model_extra["vilbench"]
+    for one in (solver, best):
+        assert client.models.retrieve(one.id).id == one.id
+    with pytest.raises(openai.NotFoundError, match=f"there are '{scorer.id}', '{solver.id}', "):
         client.models.retrieve("gpt-4o")
 
 

@@ -84,7 +84,10 @@ def refused(reply: httpx2.Response, status: int, code: str) -> None:
 def test_off_by_default(images: ImageServer) -> None:
     with running(TextScorer(), limits=LIMITS) as server:
         refused(score(server, f"http://127.0.0.1:{images.port}/sound"), 400, "invalid_value")
-        refused(score(server, f"https://{NAME}/sound"), 400, "invalid_value")
+        refused(reply := score(server, f"https://{NAME}/sound"), 400, "invalid_value")
+        assert "--allow-image-host" in reply.json()["error"]["message"]
+        refused(reply := score(server, "no address"), 400, "invalid_value")
+        assert "--allow-image-host" not in reply.text
     assert images.asked == []
 
 

@@ -200,6 +200,7 @@ def test_nothing_to_ask(server: Running) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client(server).chat.completions.create(model="gpt-4o", messages=[USER])
     assert caught.value.code == "model_not_found"
+    assert "there are 'solver', 'best-of-n'" in str(caught.value)
     with running(TextScorer()) as alone:
         reply = alone.post("/v1/chat/completions", {"model": "best-of-n", "messages": [USER]})
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "no_upstream")
@@ -207,8 +208,15 @@ def test_nothing_to_ask(server: Running) -> None:
 
 def test_the_client_lists_the_models(server: Running) -> None:
     listed = client(server).models.list()
-    assert [one.id for one in listed] == ["text", "solver"]
+    assert [one.id for one in listed] == ["text", "solver", "best-of-n"]
     assert client(server).models.retrieve("solver").id == "solver"
+    assert client(server).models.retrieve("best-of-n").id == "best-of-n"
+
+
+def test_an_engine_of_the_same_name_is_listed_once() -> None:
+    engine = ScriptedEngine({"": ["Step 1: x"]}, name="best-of-n")
+    with running(TextScorer(), upstream=Upstream(lambda: engine)) as same:
+        assert [one.id for one in client(same).models.list()] == ["text", "best-of-n"]
 
 
 def test_candidates_without_any_score_are_an_error() -> None:

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from vilbench import __version__
 from vilbench.serve import proxy, scoring
 from vilbench.serve.chat import ChatAnswer
-from vilbench.serve.faults import Refusal, public
+from vilbench.serve.faults import Refusal, no_model, public
 from vilbench.serve.fetching import Fetcher
 from vilbench.serve.guard import Desk, Door
 from vilbench.serve.limits import DEFAULT_LIMITS, Limits
@@ -155,7 +155,7 @@ def application(
 
 
 async def models(request: Request) -> ModelList:
-    """The scorer, and the proxy where there is one."""
+    """The scorer, and the proxy under all its names where there is one."""
     state = service(request)
     served = state.served
     scale = served.plan.scale
@@ -172,16 +172,17 @@ async def models(request: Request) -> ModelList:
     if state.upstream is not None:
         chosen = f"{served.scorer.fingerprint}/{state.upstream.fingerprint}"
         best = about.model_copy(update={"role": "best-of-n", "fingerprint": chosen})
-        found.append(ModelEntry(id=state.upstream.name, vilbench=best))
+        found += [ModelEntry(id=name, vilbench=best) for name in proxy.names(state.upstream)]
     return ModelList(data=tuple(found))
 
 
 async def model(name: str, request: Request) -> ModelEntry:
     """One of them."""
-    for one in (await models(request)).data:
+    listed = (await models(request)).data
+    for one in listed:
         if one.id == name:
             return one
-    raise Refusal(404, "model_not_found", "there is no such model here", param="name")
+    raise no_model([one.id for one in listed], "name")
 
 
 async def health(request: Request) -> Health:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from pydantic import JsonValue
@@ -75,6 +75,13 @@ class Refusal(Exception):  # noqa: N818 - the word of the package
     def response(self) -> JSONResponse:
         """The answer."""
         return JSONResponse(self.document(), self.status, headers=dict(self.headers))
+
+
+def no_model(known: Iterable[str], param: str) -> Refusal:
+    """A name that nothing here has; `known` are those that something has."""
+    names = ", ".join(f"'{name}'" for name in known)
+    told = f"there is no such model here; there are {names}"
+    return Refusal(404, "model_not_found", told, param=param)
 
 
 def busy(message: str, seconds: int) -> Refusal:

@@ -26,7 +26,7 @@ from vilbench.serve.chat import (
     Said,
     TextPart,
 )
-from vilbench.serve.faults import Refusal, busy, public, unscorable, wrong
+from vilbench.serve.faults import Refusal, busy, no_model, public, unscorable, wrong
 from vilbench.serve.memory import Holding, holding
 from vilbench.serve.protocol import TokenUsage
 from vilbench.serve.reading import made_problem, made_solution
@@ -43,14 +43,19 @@ DEFAULT_SAMPLES = 8
 _MAX_TOKENS = 1024
 
 
+def names(upstream: Upstream) -> tuple[str, ...]:
+    """What the proxy answers to, its engine's own name first."""
+    return tuple(dict.fromkeys((upstream.name, BEST_OF_N)))
+
+
 async def complete(body: ChatRequest, request: Request) -> Response:
     """The best candidates of the upstream engine, by the served scorer."""
     state = service(request)
     upstream = state.upstream
     if upstream is None:
         raise Refusal(404, "no_upstream", "this server has no engine: it only scores")
-    if body.model not in (BEST_OF_N, upstream.name):
-        raise Refusal(404, "model_not_found", "there is no such model here", param="model")
+    if body.model not in names(upstream):
+        raise no_model(names(upstream), "model")
     if upstream.under_way >= state.limits.waiting:
         raise busy("too many requests wait for the upstream engine", 5)
     work = _answer(state, upstream, body, holding(request))

@@ -84,7 +84,10 @@ class Pictures:
         """The bytes that a data URL brings with it."""
         head = _DATA.match(url)
         if head is None:
-            raise wrong("images are given as data URLs (data:image/png;base64,...)", param)
+            told = "images are given as data URLs (data:image/png;base64,...)"
+            if _NETWORK.match(url):
+                told += "; this server was started without --allow-image-host and fetches none"
+            raise wrong(told, param)
         most = self._limits.image_bytes
         if (len(url) - head.end()) * 3 // 4 > most + 3:
             raise Refusal(413, "too_large", f"an image of more than {most:,} bytes", param=param)

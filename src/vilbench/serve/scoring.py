@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from vilbench.errors import VilbenchError
-from vilbench.serve.faults import Refusal, public, stopping, unscorable
+from vilbench.serve.faults import Refusal, no_model, public, stopping, unscorable
 from vilbench.serve.memory import Holding, holding
 from vilbench.serve.protocol import ScoreAnswer, ScoreRequest, SolutionScores, TokenUsage
 from vilbench.serve.reading import made_solution, problem_of, split_of
@@ -25,7 +25,7 @@ async def score(body: ScoreRequest, request: Request) -> Response:
     state = service(request)
     served = state.served
     if body.model not in (None, served.scorer.name):
-        raise Refusal(404, "model_not_found", "there is no such scorer here", param="model")
+        raise no_model([served.scorer.name], "model")
     served.check(body.aggregations, "aggregations")
     names = body.aggregations or served.aggregations
     state.queue.check_room()
