@@ -126,6 +126,39 @@ def test_the_folder_is_written(vilbench: Vilbench, tmp_path: Path, what: str) ->
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
+@pytest.mark.parametrize("what", MAKERS)
+def test_what_is_not_ours_is_not_written_over(
+    vilbench: Vilbench, tmp_path: Path, what: str
+) -> None:
+    folder, out = MAKERS[what](tmp_path / "it"), tmp_path / "out"
+    (out / ".git").mkdir(parents=True)
+    (out / ".gitattributes").write_text("x")
+    vilbench(folder, "--to", out, "--title", "First")
+    (out / "LICENSE").write_text("mine")
+    vilbench(folder, "--to", out, "--title", "Second")
+    assert "# Second" in (out / "README.md").read_text()
+    assert (out / "LICENSE").read_text() == "mine"
+    for card in ("mine", "---\n- vilbench\n", "---\ntags:\n- a\n---\n- vilbench\n", "\udc80"):
+        (out / "README.md").write_text(card, errors="surrogateescape")
+        for look in ([], ["--dry-run"]):
+            told = vilbench(folder, "--to", out, *look, code=2).err
+            assert f"{out}, field '--to': holds 'README.md' and is no earlier export" in told
+        assert (out / "README.md").read_text(errors="surrogateescape") == card
+    (out / "README.md").unlink()
+    assert "holds 'LICENSE' and is no" in vilbench(folder, "--to", out, code=2).err
+    told = vilbench(folder, "--to", out / "LICENSE", code=2).err
+    assert "Not a directory" in told and (out / "LICENSE").read_text() == "mine"
+
+
+def test_a_model_that_ships_is_published_by_its_name(vilbench: Vilbench, tmp_path: Path) -> None:
+    shown = vilbench("embedded:vilprm", "--dry-run").out
+    assert "reward model, " in shown and "  # vilprm\n" in shown
+    vilbench("embedded:vilprm", "--to", tmp_path / "out")
+    assert (tmp_path / "out" / "prm.json").is_file()
+    told = vilbench("embedded:huge", "--dry-run", code=2).err
+    assert "no checkpoint 'embedded:huge' is shipped; there are: " in told
+
+
 def test_what_a_folder_is(tmp_path: Path) -> None:
     both = recognise(guided(tmp_path / "guided"))
     assert both.kinds == (Kind.RESULTS, Kind.DATA)

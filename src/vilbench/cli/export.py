@@ -37,7 +37,11 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 @told()
 def export(
     folder: Annotated[
-        Path, typer.Argument(help="A run, a reward model or its training, or a problem set.")
+        Path,
+        typer.Argument(
+            help="A run, a reward model (a folder, or embedded:NAME) or its training, or a "
+            "problem set."
+        ),
     ],
     to: Annotated[Path | None, typer.Option("--to", help="Folder to write to.")] = None,
     to_hub: Annotated[

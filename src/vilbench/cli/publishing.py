@@ -13,13 +13,14 @@ from vilbench.cli import rows
 from vilbench.cli.screen import say
 from vilbench.collect.data import DataConfig
 from vilbench.collect.export import Labelling
+from vilbench.embedded import PREFIX, model_folder
 from vilbench.errors import InputError
 from vilbench.publish import data, hub, model, problem_set, results
 from vilbench.publish.evaluation import Benchmark
 from vilbench.publish.index import write_index
 from vilbench.publish.inspect_log import write_log
 from vilbench.publish.privacy import Screen
-from vilbench.publish.publication import Publication, write
+from vilbench.publish.publication import Publication, refuse_foreign, write
 from vilbench.publish.recognise import Found, Kind, recognise
 from vilbench.store.run import Run
 
@@ -54,17 +55,21 @@ class Asked:
 
 
 def publish(folder: Path, asked: Asked) -> None:
-    """Writes, uploads or shows what a folder publishes.
+    """Writes, uploads or shows what a folder, or a model that ships, publishes.
 
     Raises:
         InputError: The folder is nothing that can be published, options are of another kind of
-            thing, or the hub refuses.
+            thing, what is there is no earlier export, or the hub refuses.
         RunError: It is a run that cannot be used.
     """
     if asked.to is None and asked.target is None and not asked.dry_run:
         raise InputError("give --to FOLDER, --to-hub OWNER/NAME, or --dry-run", field="--to")
-    found = recognise(folder, _kind(asked.kind))
+    named = str(folder)
+    place = model_folder(named) if named.startswith(PREFIX) else folder
+    found = recognise(place, _kind(asked.kind))
     _refuse_own(found.folder, asked.to)
+    if asked.to is not None:
+        refuse_foreign(asked.to)
     _refuse_what_does_nothing(found, asked)
     with tempfile.TemporaryDirectory(prefix="vilbench-export-") as room:
         made = _made(found, asked, Path(room))

@@ -19,6 +19,12 @@ CARD = "README.md"
 
 RepoType = Literal["model", "dataset"]
 
+_MARKS = ("library_name: vilbench", "- vilbench")
+"""Lines in the header of a card of ours: a model's, and a data set's among its tags."""
+
+_HEADER = 1 << 20
+"""Most characters of a card in which its header is looked for."""
+
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".dill")
 
 
@@ -99,21 +105,63 @@ def record_entry(name: str, record: Record, screen: Screen) -> Entry:
 
 
 def write(publication: Publication, folder: Path) -> None:
-    """Writes a publication below `folder`; each file is replaced whole.
+    """Writes a publication below `folder`; each file is replaced whole, the card first.
+
+    Files of an earlier export that this one has not stay.
 
     Raises:
-        InputError: The folder holds one of the files that are to be published.
+        InputError: The folder holds one of the files that are to be published, or it is neither
+            empty nor an earlier export.
         RunStorageError: It cannot be written.
     """
+    root = folder.resolve()
+    for entry in publication.entries:
+        if isinstance(entry.source, Path) and entry.source.resolve() == root / entry.name:
+            raise InputError("is what is to be published; choose another --to", file=folder)
+    refuse_foreign(folder)
     write_entries(publication.entries, folder)
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Nothing that is not ours is written over, be it a card alone.
+
+    A folder that is not there yet will do, and so will one that git alone has touched.
+
+    Raises:
+        InputError: The folder is neither empty nor an earlier export.
+        RunStorageError: It cannot be read.
+    """
+    with storage_errors(folder):
+        if not folder.exists():
+            return
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".git"))
+        if not names or (CARD in names and _is_ours(folder / CARD)):
+            return
+    name = CARD if CARD in names else names[0]
+    raise InputError(
+        f"holds '{name[:80]}' and is no earlier export of vilbench; choose another folder",
+        file=folder,
+        field="--to",
+    )
+
+
+def _is_ours(card: Path) -> bool:
+    """Whether a card's header is one that vilbench wrote."""
+    if not card.is_file():
+        return False
+    with card.open(encoding="utf-8", errors="replace") as file:
+        lines = [line.strip() for line in file.read(_HEADER).splitlines()]
+    if lines[:1] != ["---"] or "---" not in lines[1:]:
+        return False
+    return any(line in _MARKS for line in lines[1 : lines.index("---", 1)])
+
+
 def write_entries(entries: Sequence[Entry], folder: Path) -> None:
-    """Writes files below a folder, which is made with its parents; see `write`."""
-    root = folder.resolve()
-    for entry in entries:
-        if isinstance(entry.source, Path) and entry.source.resolve() == root / entry.name:
-            raise InputError("is what is to be published; choose another --to", file=folder)
+    """Writes files below a folder, which is made with its parents; each is replaced whole.
+
+    Raises:
+        RunStorageError: It cannot be written.
+    """
     with storage_errors(folder):
         for entry in entries:
             path = folder / entry.name
