@@ -159,6 +159,40 @@ def test_a_model_that_ships_is_published_by_its_name(vilbench: Vilbench, tmp_pat
     assert "no checkpoint 'embedded:huge' is shipped; there are: " in told
 
 
+USES = {
+    "reward model": (
+        "hf download me/it --revision 'v 2\"' --local-dir folder",
+        'prm = vilbench.load_prm("folder")',
+    ),
+    "problem set": (
+        'problems = load_dataset("me/it", split="test", revision="v 2\\"")',
+        "hf download me/it --repo-type dataset --revision 'v 2\"' --local-dir folder",
+        "vilbench run embedded --problems folder --out runs/here",
+    ),
+    "results of a run": (
+        'solutions = load_dataset("me/it", split="test", revision="v 2\\"")',
+        'scores = load_dataset("me/it", "scores", split="test", revision="v 2\\"")',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", USES)
+def test_a_card_on_the_hub_says_how_to_load_it_from_there(
+    vilbench: Vilbench, tmp_path: Path, what: str
+) -> None:
+    folder = MAKERS[what](tmp_path / "it")
+    on_hub = ("--dry-run", "--to-hub", "me/it")
+    said = [
+        line.strip() for line in vilbench(folder, *on_hub, "--revision", 'v 2"').out.splitlines()
+    ]
+    assert set(USES[what]) <= set(said)
+    main_branch = vilbench(folder, *on_hub).out
+    assert "revision=" not in main_branch and "--revision" not in main_branch
+    alone = vilbench(folder, "--dry-run").out
+    assert "hf download" not in alone and "me/it" not in alone
+    assert '("folder"' in alone
+
+
 def test_what_a_folder_is(tmp_path: Path) -> None:
     both = recognise(guided(tmp_path / "guided"))
     assert both.kinds == (Kind.RESULTS, Kind.DATA)

@@ -127,15 +127,24 @@ def _made(found: Found, asked: Asked, room: Path) -> Publication:
             training=found.training,
             runs=asked.runs,
             benchmark=None if asked.benchmark is None else Benchmark.parse(asked.benchmark),
+            target=asked.target,
         )
     if found.kind is Kind.PROBLEMS:
         return problem_set.problem_set(
-            found.folder, room, screen, title=asked.title, license=asked.license
+            *(found.folder, room, screen),
+            title=asked.title,
+            license=asked.license,
+            target=asked.target,
         )
     with ExitStack() as stack:
         run = stack.enter_context(Run.read(found.folder))
         if found.kind is Kind.RESULTS:
-            return results.results(run, room, screen, title=asked.title, license=asked.license)
+            return results.results(
+                *(run, room, screen),
+                title=asked.title,
+                license=asked.license,
+                target=asked.target,
+            )
         second = None
         if asked.consensus is not None:
             second = stack.enter_context(Run.read(asked.consensus))

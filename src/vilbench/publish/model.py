@@ -13,6 +13,7 @@ from vilbench.errors import InputError
 from vilbench.evaluate.scoring import score_key
 from vilbench.evaluate.stages import noted
 from vilbench.publish.evaluation import Benchmark, Figure, eval_results, figures
+from vilbench.publish.hub import Target
 from vilbench.publish.model_card import Training, card
 from vilbench.publish.privacy import Screen
 from vilbench.publish.provenance import provenance, shown_of
@@ -52,6 +53,7 @@ def model(
     training: Path | None = None,
     runs: Sequence[Path] = (),
     benchmark: Benchmark | None = None,
+    target: Target | None = None,
 ) -> Publication:
     """A reward model with its card.
 
@@ -63,6 +65,7 @@ def model(
         training: Folder of its training, for the card.
         runs: Runs whose figures of this very model stand in the card.
         benchmark: What their problems are on the hub.
+        target: Where on the hub it will be, for the card.
 
     Raises:
         CheckpointError: It is no reward model's folder, or holds what must not be shared as a
@@ -92,7 +95,7 @@ def model(
                 raise InputError("two runs are over the same problems", file=place)
             results[name] = data
         shown += found
-    text = card(config, shown, title=title, license=license, training=trained)
+    text = card(config, shown, title=title, license=license, training=trained, target=target)
     known = (*_weights(folder), *_CONFIGURATIONS, *_AS_THEY_ARE)
     names = sorted(name for name in known if (folder / name).is_file())
     entries = [

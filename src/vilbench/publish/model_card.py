@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import JsonValue
 
+from vilbench.publish import loading
 from vilbench.publish.evaluation import Figure, model_index
+from vilbench.publish.hub import Target
 from vilbench.publish.markdown import fenced, header, plain, table
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def card(
     title: str,
     license: str | None = None,  # noqa: A002 - the card's word
     training: Training | None = None,
+    target: Target | None = None,
 ) -> str:
     """The card as Markdown with its YAML header.
 
@@ -58,6 +61,7 @@ def card(
         title: Heading.
         license: Identifier of a license, such as "apache-2.0"; that of the backbone counts, too.
         training: How it was trained, where that is known.
+        target: Where on the hub it will be; None for a folder.
     """
     named = _HUB_NAME.fullmatch(config.backbone.name)
     told: dict[str, Any] = {
@@ -84,8 +88,9 @@ def card(
         *_training(training),
         "## Use",
         "",
+        *(line for one in loading.download(target, "model") for line in fenced("bash", one)),
         *fenced("python", _USE),
-        "In a recipe of vilbench: `- {kind: prm, model: folder}`.",
+        f"In a recipe of vilbench: `- {{kind: prm, model: {loading.FOLDER}}}`.",
         "",
         "## Input and layout",
         "",
@@ -95,10 +100,10 @@ def card(
     return "\n".join(lines)
 
 
-_USE = """\
+_USE = f"""\
 import vilbench
 
-prm = vilbench.load_prm("folder")
+prm = vilbench.load_prm("{loading.FOLDER}")
 problem = vilbench.problem("How many circles are there?", images=["picture.png"])
 for scored in prm.score(problem, ["I see 2.\\nAnswer: 2", "Answer: 3"]):
     print(scored.values, scored.text)"""

@@ -11,7 +11,8 @@ from vilbench.curate.records import ProblemCard
 from vilbench.curate.summary import readme
 from vilbench.problems import prepared
 from vilbench.problems.sets import ProblemSet
-from vilbench.publish import tables
+from vilbench.publish import loading, tables
+from vilbench.publish.hub import Target
 from vilbench.publish.markdown import fenced, header, plain, table
 from vilbench.publish.privacy import Screen
 from vilbench.publish.publication import (
@@ -52,6 +53,7 @@ def problem_set(
     *,
     title: str | None = None,
     license: str | None = None,  # noqa: A002 - the card's word
+    target: Target | None = None,
 ) -> Publication:
     """A problem set as a data set with its card; of a curated one how it was chosen, too.
 
@@ -61,6 +63,7 @@ def problem_set(
         screen: For texts.
         title: Heading of the card; the set's name where None.
         license: For the card.
+        target: Where on the hub it will be, for the card.
 
     Raises:
         InputError: The set is damaged or has been changed, or pyarrow is not installed.
@@ -90,8 +93,8 @@ def problem_set(
         "",
         "## Use",
         "",
-        *fenced("python", _USE),
-        *fenced("bash", "vilbench run embedded --problems folder --out runs/here"),
+        *fenced("python", _USE.format(problems=loading.dataset(target))),
+        *fenced("bash", "\n".join([*loading.download(target, "dataset"), _RUN])),
     ]
     remarks = [*screen.summary()]
     if license is None:
@@ -109,8 +112,9 @@ def problem_set(
 _USE = """\
 from datasets import load_dataset
 
-problems = load_dataset("folder", split="test")
+problems = {problems}
 print(problems[0]["question"], problems[0]["images"])"""
+_RUN = f"vilbench run embedded --problems {loading.FOLDER} --out runs/here"
 
 
 def _row(card: ProblemCard) -> Mapping[str, Any]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from vilbench.evaluate.results import Row
 from vilbench.evaluate.stages import Stages, noted
-from vilbench.publish import tables
+from vilbench.publish import loading, tables
 from vilbench.publish.evaluation import figures
+from vilbench.publish.hub import Target
 from vilbench.publish.markdown import fenced, header, plain, table
 from vilbench.publish.model_card import recipe_text, span
 from vilbench.publish.privacy import Screen
@@ -55,6 +56,7 @@ def results(
     *,
     title: str | None = None,
     license: str | None = None,  # noqa: A002 - the card's word
+    target: Target | None = None,
 ) -> Publication:
     """A run as a data set of four tables with its card.
 
@@ -64,6 +66,7 @@ def results(
         screen: For texts.
         title: Heading of the card; the run's name where None.
         license: For the card.
+        target: Where on the hub it will be, for the card.
 
     Raises:
         RunError: Nothing has been sampled, or there are no results yet.
@@ -95,7 +98,8 @@ def results(
         if record is not None:
             files.append(record_entry(name, record, screen))
     text = screen.text(
-        "\n".join(_lines(origin, shown, begun, counts, title or origin.name, license)) + "\n"
+        "\n".join(_lines(origin, shown, begun, counts, title or origin.name, license, target))
+        + "\n"
     )
     remarks = [*screen.summary()]
     if license is None:
@@ -138,6 +142,7 @@ def _lines(
     counts: dict[str, int],
     title: str,
     given: str | None,
+    target: Target | None,
 ) -> Iterator[str]:
     tags = ["process-reward-model", "best-of-n", "evaluation-results", "vilbench"]
     yield from header(
@@ -179,7 +184,8 @@ def _lines(
     yield "A `null` among values is no verdict, and never 0. All figures are in"
     yield f"{' and '.join(f'`{name}`' for name in named)}."
     yield ""
-    yield from fenced("python", _USE)
+    solutions, scores = loading.dataset(target), loading.dataset(target, "scores")
+    yield from fenced("python", _USE.format(solutions=solutions, scores=scores))
     yield "## Made with"
     yield ""
     if origin.commands:
@@ -191,8 +197,8 @@ def _lines(
 _USE = """\
 from datasets import load_dataset
 
-solutions = load_dataset("folder", split="test")
-scores = load_dataset("folder", "scores", split="test")
+solutions = {solutions}
+scores = {scores}
 print(solutions[0]["text"], scores[0]["values"])"""
 
 
