@@ -283,7 +283,9 @@ def _run(
     stages = (SAMPLE, SCORE) if scoring else (SAMPLE,)
     with (
         stoppable(),
-        job.begin(recipe, out, fresh=fresh, command=command, stages=stages) as stored,
+        job.begin(
+            recipe, out, fresh=fresh, command=command, stages=stages, executor=executor
+        ) as stored,
     ):
         job.work(stored, recipe, console, plain=plain, stages=stages, executor=executor)
         if scoring:

@@ -62,7 +62,10 @@ def collect(
     if out is None:
         raise forecast.no_folder()
     command = job.command_line(sys.argv[1:])
-    with stoppable(), job.begin(changed, out, fresh=fresh, command=command) as stored:
+    with (
+        stoppable(),
+        job.begin(changed, out, fresh=fresh, command=command, executor=where) as stored,
+    ):
         harvest = trees.grow(stored, changed, Console(), plain=plain, executor=where)
         for line in trees.told(stored, harvest):
             say(line)

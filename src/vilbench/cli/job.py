@@ -67,15 +67,17 @@ def begin(
     fresh: bool,
     command: str,
     stages: Collection[str] = (SAMPLE, SCORE),
+    executor: ExecutorConfig | None = None,
 ) -> Run:
     """The run of a recipe in `folder`, new or gone on with, its problems stored.
 
     Raises:
-        InputError: A model or the problems cannot be used, or the key of a server that
-            `stages` ask is not at hand.
+        InputError: A model or the problems cannot be used, the key of a server that `stages`
+            ask is not at hand, or a library that they need is not installed.
         RunError: The folder cannot, or not with this recipe and these problems.
     """
     config.check_keys(recipe, stages)
+    config.check_libraries(recipe, stages, away=executor is not None)
     for model in recipe.models():
         model_folder(model)
     loaded = config.load_problems(recipe)

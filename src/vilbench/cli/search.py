@@ -84,7 +84,10 @@ def search(
         raise forecast.no_folder()
     command = job.command_line(sys.argv[1:])
     console = Console()
-    with stoppable(), job.begin(changed, out, fresh=fresh, command=command) as stored:
+    with (
+        stoppable(),
+        job.begin(changed, out, fresh=fresh, command=command, executor=where) as stored,
+    ):
         harvest = trees.search(stored, changed, console, plain=plain, executor=where)
         for line in trees.told(stored, harvest):
             say(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from vilbench.config.recipe import (
     RemoteScorerConfig,
     ScorerConfig,
 )
+from vilbench.config.searching import SearchRecipe
 from vilbench.config.staff import Staff
 from vilbench.embedded import PREFIX, model_folder
 from vilbench.engines.openai.money import TokenPrice, price_of
@@ -61,6 +62,20 @@ _CLASSES: Mapping[str, str] = {
     "prm/untrained": "vilbench.prm.folder:untrained",
     "prm/scoring": "vilbench.prm.scoring:PrmScoring",
 }
+
+_LOCAL_ENGINE = "engines of kind local need {}: pip install 'vilbench[local]'"
+_PRM = "scorers of kind prm need {}: pip install 'vilbench[local]'"
+_REMOTE = "scorers of kind remote need {}: pip install 'vilbench[openai]'"
+_LACKING: Mapping[str, str] = {
+    "engine/local": _LOCAL_ENGINE,
+    "engine/openai": "engines of kind openai need {}: pip install 'vilbench[openai]'",
+    "scorer/remote": _REMOTE,
+    "remote/look": _REMOTE,
+    "prm/trained": _PRM,
+    "prm/untrained": _PRM,
+    "prm/scoring": _PRM,
+}
+"""What is said where a library of an extra is not installed."""
 
 
 def load_problems(recipe: Experiment) -> ProblemSet:
@@ -102,20 +117,8 @@ def check_keys(recipe: Experiment, stages: Collection[str] = (SAMPLE, SCORE)) ->
     Raises:
         RecipeError: One is not at hand.
     """
-    models: list[EngineConfig] = []
-    scorers: list[ScorerConfig] = []
-    if isinstance(recipe, Recipe):
-        models += [recipe.sample.engine] if SAMPLE in stages else []
-        reading = recipe.sample.extraction
-        models += [reading.engine] if reading is not None and SAMPLE in stages else []
-        scorers += recipe.scorers if SCORE in stages else ()
-    elif isinstance(recipe, CollectRecipe):
-        models.append(recipe.policy.engine)
-        scorers += [] if recipe.evaluator.scorer is None else [recipe.evaluator.scorer]
-    check_scorer_keys(scorers)
-    for model in models:
-        if isinstance(model, OpenAIEngineConfig):
-            _key(model)
+    for one in _models(recipe, stages):
+        _check_key(one)
 
 
 def check_scorer_keys(scorers: Collection[ScorerConfig]) -> None:
@@ -124,11 +127,68 @@ def check_scorer_keys(scorers: Collection[ScorerConfig]) -> None:
     Raises:
         RecipeError: One is not at hand.
     """
-    for scorer in scorers:
-        if not isinstance(scorer, PrmScorerConfig) and isinstance(
-            scorer.engine, OpenAIEngineConfig
-        ):
-            _key(scorer.engine)
+    for one in scorers:
+        _check_key(one)
+
+
+def check_libraries(
+    recipe: Experiment, stages: Collection[str] = (SAMPLE, SCORE), *, away: bool = False
+) -> None:
+    """Imports what the models of stages of a recipe are made by; no model is loaded.
+
+    Args:
+        recipe: Whose models.
+        stages: Which of its stages.
+        away: Whether workers load what is not behind a server.
+
+    Raises:
+        RecipeError: A library is not installed.
+    """
+    for one in _models(recipe, stages):
+        for name in _maker_names(one, away=away):
+            _load_class(name)
+
+
+def _models(recipe: Experiment, stages: Collection[str]) -> Iterator[EngineConfig | ScorerConfig]:
+    """The models that stages of a recipe ask."""
+    if isinstance(recipe, SearchRecipe):
+        recipe = recipe.trees()
+    if isinstance(recipe, Recipe):
+        if SAMPLE in stages:
+            yield recipe.sample.engine
+            if recipe.sample.extraction is not None:
+                yield recipe.sample.extraction.engine
+        if SCORE in stages:
+            yield from recipe.scorers
+    elif isinstance(recipe, CollectRecipe):
+        yield recipe.policy.engine
+        if recipe.evaluator.scorer is not None:
+            yield recipe.evaluator.scorer
+
+
+def _engine_of(config: EngineConfig | ScorerConfig) -> EngineConfig | None:
+    """The engine itself, or the one that a scorer asks; None of a reward model."""
+    if isinstance(config, LocalEngineConfig | OpenAIEngineConfig):
+        return config
+    return None if isinstance(config, PrmScorerConfig) else config.engine
+
+
+def _check_key(config: EngineConfig | ScorerConfig) -> None:
+    engine = _engine_of(config)
+    if isinstance(engine, OpenAIEngineConfig):
+        _key(engine)
+
+
+def _maker_names(config: EngineConfig | ScorerConfig, *, away: bool) -> Collection[str]:
+    """Names of the classes that need an extra of the package."""
+    if isinstance(config, RemoteScorerConfig):
+        return ("remote/look", "scorer/remote")
+    engine = _engine_of(config)
+    if isinstance(engine, OpenAIEngineConfig):
+        return ("engine/openai",)
+    if away:
+        return ()
+    return ("engine/local",) if engine is not None else ("prm/trained", "prm/scoring")
 
 
 class Built(NamedTuple):
@@ -338,12 +398,7 @@ def _openai(config: OpenAIEngineConfig) -> Any:
         RecipeError: Its key is not at hand, its library is not installed, or a budget has no
             price to count by.
     """
-    try:
-        made = _load_class("engine/openai")
-    except ModuleNotFoundError as error:
-        raise RecipeError(
-            f"engines of kind openai need {error.name}: pip install 'vilbench[openai]'"
-        ) from error
+    made = _load_class("engine/openai")
     price = config.price
     return made(
         config.model,
@@ -447,7 +502,7 @@ def _prm(config: PrmScorerConfig) -> StepScorer:
 
     Raises:
         CheckpointError: It cannot be loaded.
-        RecipeError: Its values have other bounds than the recipe has.
+        RecipeError: Its values have other bounds than the recipe has, or a library is missing.
     """
     folder = model_folder(config.model)
     place = {"device": config.device, "dtype": config.dtype}
@@ -479,12 +534,7 @@ def _remote(config: RemoteScorerConfig) -> StepScorer:
         CheckpointError: The server does not answer, or serves no such scorer.
         RecipeError: Its values are others than the recipe says, or a library is missing.
     """
-    try:
-        look, made = _load_class("remote/look"), _load_class("scorer/remote")
-    except ModuleNotFoundError as error:
-        raise RecipeError(
-            f"scorers of kind remote need {error.name}: pip install 'vilbench[openai]'"
-        ) from error
+    look, made = _load_class("remote/look"), _load_class("scorer/remote")
     key = None if config.api_key_env is None else _key(config.engine)
     patience = _load_class("openai/patience")(**config.patience.model_dump())
     served = look(config.base_url, config.model, key, patience)
@@ -524,5 +574,15 @@ def scorer_of(
 
 
 def _load_class(name: str) -> Any:
+    """What `_CLASSES` has under a name.
+
+    Raises:
+        RecipeError: A library that it needs is not installed.
+    """
     module, _, attribute = _CLASSES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if name not in _LACKING:
+            raise
+        raise RecipeError(_LACKING[name].format(error.name)) from error
