@@ -59,7 +59,7 @@ def test_one_text_is_no_list_of_texts() -> None:
 def test_a_scorer_says_what_it_is() -> None:
     assert repr(scorer(value_range=(0.0, 5.0), aggregations=["min"], format="direct")) == (
         "Scorer('table', granularity='step', value_range=(0.0, 5.0), aggregations=('min',), "
-        f"format='direct', fingerprint={TableScorer('table', 'step', SCORES).fingerprint[:12]!r})"
+        f"format='direct', fingerprint={TableScorer('table', 'step', SCORES).fingerprint!r})"
     )
     whole = vilbench.Scorer(TableScorer("whole", "solution", {}))
     assert "granularity='solution', value_range=None, aggregations=()" in repr(whole)

@@ -91,7 +91,7 @@ class Scorer:
             "value_range": None if scale is None else (scale.low, scale.high),
             "aggregations": self.plan.aggregations,
             "format": self._format.name,
-            "fingerprint": self.steps.fingerprint[:12],
+            "fingerprint": self.steps.fingerprint,
         }
         rest = ", ".join(f"{name}={value!r}" for name, value in told.items())
         return f"Scorer({self.steps.name!r}, {rest})"
