@@ -335,7 +335,7 @@ def interrupted(address: str, folder: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "stopping: answers under way are waited for and stored" in said
+    assert "stopping: what is under way is finished and stored" in said
     assert "stopped; what was done is stored" in said
     assert 0 < stored(folder) < LIMIT
 

@@ -209,13 +209,13 @@ async def _stages(run: Run, built: config.Built, console: Console, *, plain: boo
         width = built.concurrency
         if built.sampler is not None:
             await sample(run, built.sampler, concurrency=width, progress=progress, halt=halt)
-        if built.extractor is not None and not (halt is not None and halt.asked):
+        if built.extractor is not None and not halt.asked:
             key = noted(run).sample_key
             await extract(
                 run, built.extractor, key, concurrency=width, progress=progress, halt=halt
             )
         for scorer, width in zip(built.scorers, built.widths, strict=True):
-            if halt is not None and halt.asked:
+            if halt.asked:
                 return
             key = noted(run).sample_key
             await score(run, scorer, key, concurrency=width, progress=progress, halt=halt)
@@ -226,12 +226,11 @@ class Watch(NamedTuple):
 
     Attributes:
         progress: Told of every unit.
-        halt: Asked for by Ctrl-C where servers or workers are at work: what is under way there
-            is paid, so it is waited for.
+        halt: Asked for by Ctrl-C: what is under way is waited for and stored.
     """
 
     progress: Bars | Lines
-    halt: Halt | None
+    halt: Halt
 
 
 @asynccontextmanager
@@ -243,7 +242,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         for engine in built.engines:
             stack.push_async_callback(engine.aclose)
-        halt = stack.enter_context(halted_by_interrupts()) if servers else None
+        halt = stack.enter_context(halted_by_interrupts())
         progress = meter(console, plain=plain, watch=lambda: _states(servers))
         stack.enter_context(progress)
         stack.callback(_tell_servers, run, servers)

@@ -221,7 +221,7 @@ async def _score(run: Run, made: StepbenchRecipe, key: str, most: int, *, plain:
     built = config.build_scorers(made.scorers, most)
     async with job.serving(run, built, Console(), plain=plain) as (progress, halt):
         for scorer, width in zip(built.scorers, built.widths, strict=True):
-            if halt is not None and halt.asked:
+            if halt.asked:
                 return
             await score(run, scorer, key, concurrency=width, progress=progress, halt=halt)
 

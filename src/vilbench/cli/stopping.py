@@ -1,4 +1,4 @@
-"""Ctrl-C while answers are paid for: once ends in order, twice at once."""
+"""Ctrl-C while models are at work: once ends in order, twice at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def halted_by_interrupts() -> Iterator[Halt]:
             task.cancel()
             return
         halt.asked = True
-        complain("stopping: answers under way are waited for and stored; Ctrl-C again ends at once")
+        complain("stopping: what is under way is finished and stored; Ctrl-C again ends at once")
 
     try:
         loop.add_signal_handler(signal.SIGINT, pressed)
