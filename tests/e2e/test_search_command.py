@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,10 @@ def test_a_search_is_a_run_like_any_other(tmp_path: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["policy"] == "small, beam 2 x 2"
     assert (results["n_problems"], results["n_solutions"], results["main"]) == (4, 1, "prm")
-    assert "collect: 4 problems, 4 stored already" in vilbench(*asked, "--plain")
+    again = vilbench(*asked, "--plain")
+    assert "search: 4 problems, 4 stored already" in again
+    assert "collect:" not in said + again
+    assert re.search("^evaluator: [1-9][0-9]* prefixes, [1-9][0-9]* tokens", said, re.M)
     assert "report" in vilbench("report", run, "--plain")
     assert json.loads((run / "results.json").read_text())["rows"] == results["rows"]
     other = vilbench(*asked[:-2], "--beams", 3, "--out", run, code=2)

@@ -70,17 +70,30 @@ async def _search(
     growing = recipe.trees()
     async with config.staffed(executor, growing, say=say) as staff:
         built = config.build_method(growing, staff)
-        harvest = await _grown(run, built, console, plain=plain)
+        harvest = await _grown(run, built, console, plain=plain, called="search")
     scale = recipe.scorer.plan().scale or Scale(0.0, 1.0)
     answer(run, Answering(built.method, scale, recipe.keep))
     return harvest
 
 
-async def _grown(run: Run, built: config.BuiltMethod, console: Console, *, plain: bool) -> Harvest:
+async def _grown(
+    run: Run,
+    built: config.BuiltMethod,
+    console: Console,
+    *,
+    plain: bool,
+    called: str = COLLECT,
+) -> Harvest:
     engines = config.Built(None, (), (), built.engines)
     async with serving(run, engines, console, plain=plain) as (progress, halt):
         return await collect(
-            run, built.method, width=built.width, total=built.total, progress=progress, halt=halt
+            run,
+            built.method,
+            width=built.width,
+            total=built.total,
+            progress=progress,
+            halt=halt,
+            called=called,
         )
 
 
@@ -98,7 +111,8 @@ def told(run: Run, harvest: Harvest) -> Iterator[str]:
         f"policy: {ledger.policy_completion} tokens in {ledger.continuations} continuations, "
         f"{ledger.policy_calls} requests"
     )
-    yield f"evaluator: {ledger.evaluator_calls} prefixes, {ledger.evaluator_completion} tokens"
+    read = ledger.evaluator_prompt - ledger.evaluator_cached + ledger.evaluator_completion
+    yield f"evaluator: {ledger.evaluator_calls} prefixes, {read} tokens read and written"
     if harvest.request_errors:
         yield f"requests that failed within finished trees: {harvest.request_errors}"
     failures = _failures(run, harvest)

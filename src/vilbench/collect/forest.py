@@ -69,6 +69,7 @@ async def collect(
     total: Budget | None = None,
     progress: Progress | None = None,
     halt: Halt | None = None,
+    called: str = COLLECT,
 ) -> Harvest:
     """Grows a tree of every problem of the run that has none yet.
 
@@ -83,6 +84,7 @@ async def collect(
         progress: Told of every problem.
         halt: No tree, and no round of requests of one, is begun once it is asked for; what is
             under way is waited for and stored.
+        called: The stage's name, where its progress is told.
 
     Raises:
         RunStorageError: An answer or a tree cannot be stored.
@@ -100,7 +102,7 @@ async def collect(
     todo = [problem for problem in problems if problem.id not in done]
     journal = Journal(run, harvest.key)
     places = Places(asyncio.Semaphore(width.policy), asyncio.Semaphore(width.evaluator))
-    progress.begin(COLLECT, len(problems), len(problems) - len(todo))
+    progress.begin(called, len(problems), len(problems) - len(todo))
 
     async def grow(problem: Problem) -> bool:
         """Whether the run's budget let the tree be finished."""
@@ -127,15 +129,15 @@ async def collect(
                     )
                 )
                 harvest.failed += 1
-                progress.advance(COLLECT, failed=True)
+                progress.advance(called, failed=True)
             elif outcome.value:
                 harvest.finished += 1
-                progress.advance(COLLECT, failed=False)
+                progress.advance(called, failed=False)
             else:
                 harvest.stopped = account.reached()
     if halt.asked and harvest.finished + harvest.failed < len(todo):
         harvest.stopped = account.reached()
-    progress.end(COLLECT)
+    progress.end(called)
     return harvest
 
 
