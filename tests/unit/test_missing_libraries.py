@@ -55,6 +55,16 @@ def test_a_server_needs_the_local_extra_for_a_reward_model() -> None:
     assert line.endswith(": pip install 'vilbench[local]'")
 
 
+@pytest.mark.parametrize("command", ["train", "loop"])
+def test_training_needs_its_extras(command: str, tmp_path: Path) -> None:
+    status, said = python(COMMAND, command, "embedded", "--out", tmp_path / "out")
+    (line,) = said.splitlines()
+    assert status == 2
+    assert line.startswith(f"vilbench: '{command}' needs ")
+    assert line.endswith(": pip install 'vilbench[local,train]'")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_program_is_told_the_same() -> None:
     program = """
 import vilbench

@@ -29,9 +29,15 @@ def loop(
     from vilbench import config
     from vilbench.cli import job, trees
     from vilbench.collect.export import export
+    from vilbench.errors import InputError
     from vilbench.evaluate.choosing import choose
     from vilbench.evaluate.stages import SAMPLE, SCORE
-    from vilbench.training import session
+
+    try:
+        from vilbench.training import session
+    except ModuleNotFoundError as error:
+        lacks = f"'loop' needs {error.name}: pip install 'vilbench[local,train]'"
+        raise InputError(lacks) from error
 
     found = config.load_loop(recipe)
     console, command = Console(), job.command_line(sys.argv[1:])

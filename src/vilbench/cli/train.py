@@ -29,7 +29,13 @@ def train(
 ) -> None:
     """Train a process reward model."""
     from vilbench import config
-    from vilbench.training import session
+    from vilbench.errors import InputError
+
+    try:
+        from vilbench.training import session
+    except ModuleNotFoundError as error:
+        lacks = f"'train' needs {error.name}: pip install 'vilbench[local,train]'"
+        raise InputError(lacks) from error
 
     del plain
     found = config.load_training(recipe)
