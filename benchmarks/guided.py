@@ -32,6 +32,7 @@ from rich.table import Table
 
 from vilbench.evaluate.stages import noted
 from vilbench.metrics import Bootstrap
+from vilbench.problems.clusters import clusters
 from vilbench.store.run import Run
 from vilbench.types import Usage
 
@@ -47,8 +48,12 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of a row, and of the run's folder."""
+        """Of a row."""
         return f"{self.method} {self.size}"
+
+    def folder(self, out: Path) -> Path:
+        """Where its run is."""
+        return out / self.name.replace(" ", "-").replace(",", "-")
 
 
 BEST_OF = "best of"
@@ -78,16 +83,21 @@ def _settings() -> list[Setting]:
     return found
 
 
+SPENT = ("written_tokens", "policy_tokens", "scorer_tokens", "tokens")
+
+
 class Reached(NamedTuple):
     """What a search came to.
 
     Attributes:
         correct: `[n_problems]`, whether the chosen solution is right.
-        policy: `[n_problems]`, tokens that the policy computed.
+        written: `[n_problems]`, tokens that the policy wrote.
+        policy: `[n_problems]`, tokens that the policy computed: these, and what it read anew.
         scorer: `[n_problems]`, tokens that the reward model computed.
     """
 
     correct: Floats
+    written: Floats
     policy: Floats
     scorer: Floats
 
@@ -99,18 +109,15 @@ class Reached(NamedTuple):
 
 def searched(setting: Setting, options: argparse.Namespace) -> Reached:
     """The search of one setting, run where it is not stored."""
-    folder = options.out / setting.name.replace(" ", "-").replace(",", "-")
+    folder = setting.folder(options.out)
     command = [sys.executable, "-m", "vilbench", "search", options.recipe, *setting.options]
     command += ["--limit", str(options.problems), "--out", str(folder), "--plain"]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise SystemExit(f"{setting.name}: {done.stderr or done.stdout}")
-    run = Run.read(folder)
-    try:
+    with Run.read(folder) as run:
         return _reached(run, options.problems)
-    finally:
-        run.close()
 
 
 def _reached(run: Run, problems: int) -> Reached:
@@ -125,6 +132,7 @@ def _reached(run: Run, problems: int) -> Reached:
     scorer = [scores[one.problem_id].usage for one in chosen]
     return Reached(
         np.array([float(one.verdict == "correct") for one in chosen]),
+        np.array([float(one.completion_tokens) for one in policy]),
         *(np.array([float(_computed(one)) for one in some]) for some in (policy, scorer)),
     )
 
@@ -144,7 +152,7 @@ def at_compute(tokens: float, ladder: Sequence[Reached]) -> Floats | None:
         Between the two sizes around it in proportion on a logarithmic scale; None outside.
     """
     for low, high in itertools.pairwise(ladder):
-        if low.compute <= tokens <= high.compute:
+        if low.compute <= tokens <= high.compute and low.compute < high.compute:
             share = np.log(tokens / low.compute) / np.log(high.compute / low.compute)
             between: Floats = (1 - share) * low.correct + share * high.correct
             return between
@@ -160,12 +168,13 @@ def main() -> None:
             zip(settings, pool.map(lambda one: searched(one, options), settings), strict=True)
         )
     ladder = [one for setting, one in found.items() if setting.method == BEST_OF]
-    bootstrap = Bootstrap(options.problems, seed=0)
+    bootstrap = Bootstrap(options.problems, seed=0, clusters=_versions(options.out, settings[0]))
     rows = []
     for setting, one in found.items():
         row = {
             "method": setting.method,
             "size": setting.size,
+            "written_tokens": float(one.written.mean()),
             "policy_tokens": float(one.policy.mean()),
             "scorer_tokens": float(one.scorer.mean()),
             "tokens": one.compute,
@@ -183,6 +192,11 @@ def main() -> None:
         draw(rows, options.figure)
 
 
+def _versions(out: Path, setting: Setting) -> list[int]:
+    with Run.read(setting.folder(out)) as run:
+        return clusters(run.problems())
+
+
 def _interval(name: str, bootstrap: Bootstrap, values: Floats) -> dict[str, float]:
     estimate = bootstrap.mean_interval(values[:, None])
     return {
@@ -194,7 +208,8 @@ def _interval(name: str, bootstrap: Bootstrap, values: Floats) -> dict[str, floa
 
 def _show(rows: Sequence[dict[str, object]], options: argparse.Namespace) -> None:
     table = Table(
-        "method", "policy", "scorer", "tokens", "accuracy", "best-of-n there", "difference"
+        *("method", "written", "policy", "scorer", "tokens", "accuracy", "best-of-n there"),
+        "difference",
     )
     for row in rows:
         number = {name: value for name, value in row.items() if isinstance(value, float)}
@@ -209,7 +224,7 @@ def _show(rows: Sequence[dict[str, object]], options: argparse.Namespace) -> Non
         there = number.get("best_of_n")
         table.add_row(
             f"{row['method']} {row['size']}",
-            *(f"{number[name]:,.0f}" for name in ("policy_tokens", "scorer_tokens", "tokens")),
+            *(f"{number[name]:,.0f}" for name in SPENT),
             shown[0].replace("+", ""),
             "" if there is None else f"{100 * there:.1f}",
             shown[1],
@@ -218,7 +233,7 @@ def _show(rows: Sequence[dict[str, object]], options: argparse.Namespace) -> Non
     console.print(table)
     console.print(
         f"{options.problems} test puzzles; tokens computed a problem; accuracy in %, differences "
-        "in points with 95 % intervals over problems"
+        "in points with 95 % intervals, versions of a puzzle drawn together"
     )
 
 
@@ -230,7 +245,13 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7.2, 4.2), layout="constrained")
-    markers = dict(zip(dict.fromkeys(str(row["method"]) for row in rows), "osD^v", strict=False))
+    markers = dict(
+        zip(
+            dict.fromkeys(str(row["method"]) for row in rows),
+            itertools.cycle("osD^v"),
+            strict=False,
+        )
+    )
     for method, marker in markers.items():
         some = sorted(
             (row for row in rows if row["method"] == method),
