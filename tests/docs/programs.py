@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import runpy
 import shutil
@@ -28,6 +29,7 @@ from vilbench import config
 from vilbench.cli import executing, main
 from vilbench.cli.app import app
 from vilbench.config.recipe import JudgeConfig
+from vilbench.executors.cluster import LOOPBACK
 
 T = TypeVar("T")
 _SERVERS = ("serve", "view")
@@ -313,6 +315,8 @@ def vllm(call: Call) -> Said:
 
 def ray(call: Call) -> Said:
     """Whether its own parser takes the options; nothing is begun."""
+    # Ray reads some variables when it is imported, once for all tests of a process.
+    os.environ.update(LOOPBACK)
     from ray.scripts.scripts import start
 
     with Within(call):

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vilbench.diagnostics.probes import PROBES, Case, Deck, Draw
@@ -229,6 +229,7 @@ def test_hostile_texts_stay_text(text: str, problem: Problem) -> None:
     assert time.process_time() - start < 10
 
 
+@example(text="o\n\n", seed=0)
 @given(
     text=st.text(alphabet="Step 12:.so\n therefore+=*$`|A→é", max_size=120), seed=st.integers(0, 9)
 )

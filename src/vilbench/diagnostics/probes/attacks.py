@@ -63,7 +63,9 @@ def _opener(problem: Problem, solution: Solution, rng: random.Random) -> Solutio
 
 
 def _empty_step(problem: Problem, solution: Solution, rng: random.Random) -> Solution | None:
-    text = f"{solution.text.rstrip()}\n."
+    # Space behind the last step goes; a step that is space itself stays where it is.
+    end = max([len(solution.text.rstrip()), *(step.end for step in solution.steps)])
+    text = f"{solution.text[:end]}\n."
     step = Span(len(text) - 1, len(text))
     return solution.model_copy(update={"text": text, "steps": (*solution.steps, step)})
 
