@@ -243,6 +243,7 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
 
     matplotlib.use("svg")
     from matplotlib import pyplot
+    from matplotlib.ticker import FixedLocator
 
     figure, axes = pyplot.subplots(figsize=(7.2, 4.2), layout="constrained")
     markers = dict(
@@ -271,7 +272,9 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
             elinewidth=0.7,
             label=method,
         )
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator([250, 500, 1000, 2000, 4000, 8000]))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("tokens computed for a problem, policy and reward model")
     axes.set_ylabel("chosen solution right, %")
     axes.grid(alpha=0.3)
