@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,13 +210,15 @@ def test_a_cluster_is_on_the_loopback_alone(machines: Machines) -> None:
         for some in node.all_processes.values()
         for one in (process.process for process in some)
     ]
-    heard = [
-        connection.laddr.ip
-        for pid in pids
-        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
-        for connection in process.net_connections()
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    heard = []
+    for pid in pids:
+        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):  # a worker that ended meanwhile
+                heard += [
+                    connection.laddr.ip
+                    for connection in process.net_connections()
+                    if connection.status == psutil.CONN_LISTEN
+                ]
     assert heard
     assert {ip.removeprefix("::ffff:") for ip in heard} == {"127.0.0.1"}
     assert ray.is_initialized()
@@ -292,7 +294,7 @@ def grown(folder: Path) -> list[Any]:
     """Trees of a run, with what they cost but for time."""
     with Run.read(folder) as run:
         (key,) = {str(event.data["key"]) for event in run.events() if event.kind == "collect"}
-        found = trees.trees(run, key)
+        found = list(trees.trees(run, key))
         # A worker does not compute a question again that it saw before: whose are cached differs.
         read = [one.spent.evaluator.model_copy(update={"cached_tokens": 0}) for one in found]
         return [
