@@ -15,8 +15,8 @@ SECRET = "a-secret-of-hers-0001"  # noqa: S105 - nobody's
 
 
 def screen() -> Screen:
-    """That of a user with a home, a folder of work and a key."""
-    return Screen.of({"OPENAI_API_KEY": SECRET}, _HOME, _HOME / "work")
+    """That of a user with a home, a folder of papers and a key."""
+    return Screen.of({"OPENAI_API_KEY": SECRET}, _HOME, _HOME / "papers")
 
 
 def run_with_results(folder: Path) -> Path:

@@ -34,9 +34,9 @@ def test_a_secret_is_replaced_in_data_and_in_commands(key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "left"),
     [
-        ("see /home/ann/work/runs/x.png, please", "see x.png, please"),
+        ("see /home/ann/papers/runs/x.png, please", "see x.png, please"),
         ("in /home/ann", "in ~"),
-        ("in /home/ann/work", "in ~"),
+        ("in /home/ann/papers", "in ~"),
         ("http://ann:pass@host:8000/v1", "http://<secret>@host:8000/v1"),
     ],
 )

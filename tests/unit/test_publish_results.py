@@ -159,7 +159,7 @@ def test_what_is_the_users_own_stays_behind(run: Path, tmp_path: Path) -> None:
                     scorer="prm",
                     granularity="step",
                     values=(0.5,),
-                    notes=(f"I read /home/ann/work/x.txt and {SECRET}",),
+                    notes=(f"I read /home/ann/papers/x.txt and {SECRET}",),
                     error="http://10.0.0.7:8000 is out",
                 )
             ],
