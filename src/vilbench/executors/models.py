@@ -21,8 +21,8 @@ from vilbench.types import (
 )
 
 
-class PooledGenerator:
-    """A `Generator` that the workers of a pool hold.
+class _Pooled:
+    """A model that the workers of a pool hold.
 
     Args:
         pool: The workers, open.
@@ -39,13 +39,17 @@ class PooledGenerator:
 
     @property
     def name(self) -> str:
-        """Short name for tables."""
+        """Name in tables and in the store."""
         return self._facts.name
 
     @property
     def fingerprint(self) -> str:
         """The model's own: where it runs changes nothing."""
         return self._facts.fingerprint
+
+
+class PooledGenerator(_Pooled):
+    """A `Generator` that the workers of a pool hold."""
 
     async def generate(
         self, prompt: Prompt, n: int, sampling: Sampling, seed: int, *, first: int = 0
@@ -64,36 +68,13 @@ class PooledGenerator:
         return completions
 
 
-class PooledScorer:
-    """A `StepScorer` that the workers of a pool hold.
-
-    Args:
-        pool: The workers, open.
-        place: The scorer's place among their configurations.
-        facts: What it says of itself.
-        at_once: Most jobs that a worker has at a time.
-    """
-
-    def __init__(self, pool: Pool, place: int, facts: Facts, at_once: int) -> None:
-        self._pool = pool
-        self._place = place
-        self._facts = facts
-        self._at_once = at_once
-
-    @property
-    def name(self) -> str:
-        """Name in tables and in the store."""
-        return self._facts.name
+class PooledScorer(_Pooled):
+    """A `StepScorer` that the workers of a pool hold."""
 
     @property
     def granularity(self) -> Granularity:
         """Whether `values` speak of steps or of the solution."""
         return self._facts.granularity or "step"
-
-    @property
-    def fingerprint(self) -> str:
-        """The scorer's own: where it runs changes nothing."""
-        return self._facts.fingerprint
 
     async def score(self, problem: Problem, solutions: Sequence[Solution]) -> list[StepScores]:
         """As the scorer does; images travel with their bytes.
