@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from serve_data import AGGREGATIONS, IMAGE, TOKEN, Running, TextScorer, running, served
 
-import requests
 import vilbench.serve
 from vilbench.serve.app import application
 from vilbench.serve.chat import ChatAnswer
