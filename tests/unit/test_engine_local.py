@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import engine_data as data
+import numpy as np
 import pytest
 import torch
 
+from vilbench.backbone.prefixes import common
+from vilbench.embedded import model_folder
 from vilbench.engines import decoding, local
 from vilbench.engines.decoding import Row
 from vilbench.engines.demand import check_demand
 from vilbench.engines.local import LocalEngine
 from vilbench.errors import EngineError
+from vilbench.problems.puzzles.puzzle import puzzles
+from vilbench.steps import FORMATS
 from vilbench.types import (
     BytesSource,
     Completion,
@@ -55,7 +62,7 @@ async def test_batches_do_not_change_completions(engine: LocalEngine) -> None:
     together = await asyncio.gather(
         *(engine.generate(p, 24, BRIEF, k) for k, p in enumerate(prompts))
     )
-    alone = LocalEngine(data.checkpoint(), max_batch_tokens=1)
+    alone = LocalEngine(data.checkpoint(), max_batch_tokens=1, recall_bytes=0)
     async with alone:
         for k, prompt in enumerate(prompts):
             for index in range(24):
@@ -123,6 +130,45 @@ async def test_requests_that_begin_alike_compute_the_beginning_once(engine: Loca
     assert counts.image_encodings == 1
     paid = sum(c.usage.prompt_tokens - c.usage.cached_tokens for [c] in completions)
     assert paid == counts.prompt_tokens_computed
+
+
+async def test_what_goes_on_from_a_completion_computes_what_is_new() -> None:
+    """Rounds of a step-wise search: each begins with all of the one before."""
+    folder = model_folder("embedded:small")
+    [problem] = (one.problem for one in puzzles("test", 1))
+    prompt = FORMATS["steps-brief"].ask(problem)
+    steps = Sampling(max_tokens=80, stop=("\n",))
+    async with LocalEngine(folder) as engine, LocalEngine(folder, recall_bytes=0) as fresh:
+        for turn in range(4):
+            computed, again = engine.counts, fresh.counts
+            completions = await engine.generate(prompt, 3, steps, turn)
+            paid = sum(one.usage.prompt_tokens - one.usage.cached_tokens for one in completions)
+            assert paid == engine.counts.prompt_tokens_computed - computed.prompt_tokens_computed
+            if turn:  # the line's end alone, written by none of them but read by all
+                assert paid <= 2
+            assert texts(await fresh.generate(prompt, 3, steps, turn)) == texts(completions)
+            whole = fresh.counts.prompt_tokens_computed - again.prompt_tokens_computed
+            assert whole == completions[0].usage.prompt_tokens > 50
+            prompt = dataclasses.replace(prompt, prefill=f"{prompt.prefill}{completions[1].text}\n")
+        assert engine.counts.image_encodings == fresh.counts.image_encodings
+
+
+async def test_prefixes_judged_one_after_the_other_share_what_they_begin_with(
+    engine: LocalEngine,
+) -> None:
+    steps = [f"Step {k}: the angle at the {k}. corner is {10 * k}. " for k in range(1, 6)]
+    prompts = [data.prompt(1, "".join(steps[: k + 1])) for k in range(len(steps))]
+    async with LocalEngine(data.checkpoint(), recall_bytes=0) as fresh:
+        for prompt in prompts:
+            [own] = await engine.score_tokens(prompt, [" Good"])
+            [other] = await fresh.score_tokens(prompt, [" Good"])
+            expected = [token.logprob for token in other]
+            assert [token.logprob for token in own] == pytest.approx(expected, abs=1e-5)
+        assert fresh.counts.prompt_tokens_computed == engine.counts.prompt_tokens_asked
+    ids = [engine.encoder.encode(prompt).ids for prompt in prompts]
+    known = [common(np.array(a), np.array(b)) for a, b in itertools.pairwise(ids)]
+    computed = engine.counts.prompt_tokens_asked - sum(known)
+    assert engine.counts.prompt_tokens_computed == computed < engine.counts.prompt_tokens_asked / 2
 
 
 async def test_problems_are_prefilled_together(engine: LocalEngine) -> None:
@@ -325,7 +371,8 @@ async def test_running_out_of_memory_halves_the_batch(
 
     monkeypatch.setattr(local, "decode_rows", fail_when_large)
     assert texts(await engine.generate(data.prompt(1), 8, BRIEF, 0)) == texts(expected)
-    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    # Each time what is known of earlier requests is let go first.
+    assert sizes == [8, 8, 4, 2, 2, 4, 4, 2, 2]
 
 
 async def test_rows_leave_a_batch_that_outgrows_its_budget(

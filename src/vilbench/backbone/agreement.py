@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefill import Placed, prefill
+from vilbench.backbone.recall import Recall
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import CheckpointError
 from vilbench.types import BytesSource, Image, Prompt
@@ -43,7 +44,7 @@ def check_agreement(backbone: Backbone, encoder: PromptEncoder) -> None:
     replies = [encoder.encode_text(text).ids for text in ("A disc.", "Something else.")]
     stems = [placed.stem(ids, len(encoded.ids)) for ids in replies]
     ours: dict[int, Tensor] = {}
-    for chunk in prefill(backbone, [placed, placed], stems):
+    for chunk in prefill(backbone, [placed, placed], stems, Recall(backbone.shape, 0)):
         for leaf in chunk.leaves:
             ours[leaf.stem] = backbone.logits(chunk.hidden[leaf.row, leaf.end - leaf.start - 1])
     for k, stem in enumerate(stems):

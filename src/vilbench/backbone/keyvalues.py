@@ -115,6 +115,15 @@ class KeyValues(Cache):  # type: ignore[misc] # transformers is untyped here
         for own, other in zip(self._buffers, source._buffers, strict=True):
             own[own_rows, :, :length] = other[rows, :, :length]
 
+    def states(self, row: int, start: int, end: int) -> Tensor:
+        """A copy of a row's tokens `start` to `end - 1`: `[2 x layers, H, T, D]`."""
+        return torch.stack([buffer[row, :, start:end] for buffer in self._buffers])
+
+    def put(self, rows: Tensor, start: int, end: int, states: Tensor) -> None:
+        """Writes tokens `start` to `end - 1` of rows: the first of `states`, for each the same."""
+        for buffer, own in zip(self._buffers, states, strict=True):
+            buffer[rows, :, start:end] = own[:, : end - start]
+
     def resized(self, rows: Tensor, length: int, capacity: int) -> KeyValues:
         """A cache of the chosen rows, of their first `length` tokens."""
         copy = KeyValues(self.shape, len(rows), capacity)

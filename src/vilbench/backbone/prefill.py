@@ -13,6 +13,7 @@ from torch import Tensor
 from vilbench.backbone.keyvalues import KeyValues
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefixes import Segment, Stem, share
+from vilbench.backbone.recall import Recall, Recalled, restore
 from vilbench.backbone.tokens import Encoded, Pixels
 
 _CHUNK_TOKENS = 8192
@@ -58,7 +59,7 @@ class Chunk(NamedTuple):
 
 
 def prefill(
-    backbone: Backbone, prompts: Sequence[Placed], stems: Sequence[Stem]
+    backbone: Backbone, prompts: Sequence[Placed], stems: Sequence[Stem], recall: Recall
 ) -> Iterator[Chunk]:
     """Computes every stem once, beginnings that several share once for all of them.
 
@@ -66,13 +67,15 @@ def prefill(
         backbone: The model.
         prompts: The prompt of each stem; its images are encoded already.
         stems: What to compute.
+        recall: What was computed before and need not be again; takes what is computed now.
 
     Yields:
         Chunks, valid until the next one is asked for; each stem is a leaf of one of them.
     """
     above: KeyValues | None = None
     rows_above: dict[int, int] = {}
-    for level in share(stems):
+    known = [recall.find(stem) for stem in stems]
+    for level in share(stems, [one.reach for one in known]):
         # Neighbours of like length make short pads.
         order = sorted(range(len(level)), key=lambda k: level[k].end - level[k].start)
         longest = level[order[-1]].end - level[order[-1]].start
@@ -83,12 +86,24 @@ def prefill(
             end = _cut(level, order, begin)
             segments = [level[k] for k in order[begin:end]]
             cache = pool.narrow(begin, end)
-            if above is not None:
-                parents = [rows_above[segment.parent or 0] for segment in segments]
-                reach = max(segment.start for segment in segments)
-                index = torch.tensor(parents, device=backbone.shape.device)
-                cache.copy_rows(above, index, reach)
+            parents: dict[int, int] = {}
+            recalled: dict[int, Recalled] = {}
+            for row, segment in enumerate(segments):
+                if segment.parent is not None:
+                    parents[row] = rows_above[segment.parent]
+                elif segment.start:
+                    recalled[row] = known[segment.stem]._replace(reach=segment.start)
+            if above is not None and parents:
+                reach = max(segments[row].start for row in parents)
+                source, into = (
+                    torch.tensor([*rows], device=backbone.shape.device)
+                    for rows in (parents.values(), parents)
+                )
+                cache.copy_rows(above, source, reach, into)
+            restore(cache, recalled)
             hidden = _forward(backbone, prompts, stems, segments, cache)
+            for row, segment in enumerate(segments):
+                recall.keep(stems[segment.stem], segment.end, cache, row)
             leaves = [
                 Leaf(segment.stem, row, segment.start, segment.end)
                 for row, segment in enumerate(segments)

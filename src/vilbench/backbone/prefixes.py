@@ -42,7 +42,8 @@ class Segment:
 
     Attributes:
         stem: Index of the sequence that the tokens are read from.
-        parent: Index of the segment before it, in the level above; None at the top.
+        parent: Index of the segment before it, in the level above; None where it stands on
+            nothing, or on what is known of the stem.
         leaf: Whether it ends its sequence; if not, others share it.
     """
 
@@ -53,8 +54,15 @@ class Segment:
     leaf: bool
 
 
-def share(stems: Sequence[Stem]) -> list[list[Segment]]:
-    """The tree's levels, from the top; each stem has one leaf, in one of them."""
+def share(stems: Sequence[Stem], known: Sequence[int] = ()) -> list[list[Segment]]:
+    """The tree's levels, from the top; each stem has one leaf, in one of them.
+
+    Args:
+        stems: The sequences.
+        known: How many of each one's first tokens need not be computed, at most its `own`:
+            as many as its longest beginning that is known of any sequence. None by default.
+    """
+    reaches = known or [0] * len(stems)
     arrays = [np.asarray(stem.ids, dtype=np.int64) for stem in stems]
     levels: defaultdict[int, list[Segment]] = defaultdict(list)
     roots: defaultdict[object, list[int]] = defaultdict(list)
@@ -66,15 +74,21 @@ def share(stems: Sequence[Stem]) -> list[list[Segment]]:
     ]
     while todo:
         group, start, depth, parent = todo.pop()
+        # What is known of one of them is known of all of them as far as they are alike.
+        first = max(group, key=lambda i: reaches[i])
         if len(group) == 1:
+            if reaches[first] > start:
+                start, parent = reaches[first], None
             [i] = group
             levels[depth].append(Segment(i, start, len(stems[i].ids), parent, leaf=True))
             continue
         own = min(stems[i].own for i in group)
-        end = min(_common(arrays[group[0]], arrays[group[-1]]), own)
+        end = min(common(arrays[group[0]], arrays[group[-1]]), own)
+        if start < reaches[first] <= end:
+            start, parent = reaches[first], None
         worthwhile = (end - start) * (len(group) - 1) >= WORTH_TOKENS
-        if worthwhile and end >= stems[group[0]].floor:
-            levels[depth].append(Segment(group[0], start, end, parent, leaf=False))
+        if worthwhile and reaches[first] <= end >= stems[group[0]].floor:
+            levels[depth].append(Segment(first, start, end, parent, leaf=False))
             start, depth, parent = end, depth + 1, len(levels[depth]) - 1
         for _, branch in groupby(group, key=lambda i: _branch(stems[i], i, end)):
             todo.append((list(branch), start, depth, parent))
@@ -86,7 +100,7 @@ def _branch(stem: Stem, index: int, end: int) -> tuple[int, int]:
     return (stem.ids[end], -1) if stem.own > end else (-1, index)
 
 
-def _common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
+def common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
     """Length of the longest common prefix."""
     length = min(len(a), len(b))
     different = np.flatnonzero(a[:length] != b[:length])

@@ -66,13 +66,20 @@ def server_address(url: str) -> str:
 
 
 class LocalEngineConfig(Record):
-    """A checkpoint in a folder, or one that ships (`embedded:base`)."""
+    """A checkpoint in a folder, or one that ships (`embedded:base`).
+
+    Attributes:
+        max_batch_tokens: Budget of a batch, by default what memory there is.
+        recall_bytes: Most bytes of keys and values kept for requests that begin like earlier
+            ones, by default likewise; 0 keeps none.
+    """
 
     kind: Literal["local"] = "local"
     model: str
     dtype: Dtype = "auto"
     device: Device = "auto"
     max_batch_tokens: Whole | None = Field(default=None, ge=1)
+    recall_bytes: Whole | None = Field(default=None, ge=0)
 
 
 class ImagePolicyConfig(Record):

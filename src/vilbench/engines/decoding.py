@@ -1,4 +1,7 @@
-"""Sampling a batch of rows to their ends: shared prefill, then one token of each per step."""
+"""Sampling a batch of rows to their ends: shared prefill, then one token of each per step.
+
+What the rows computed is kept: who goes on from what one of them wrote reads on from there.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from vilbench.backbone.keyvalues import KeyValues
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefill import Placed, prefill
 from vilbench.backbone.prefixes import Stem
+from vilbench.backbone.recall import Recall
 from vilbench.backbone.spelling import TextStream
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.engines.sampler import choose, uniforms
@@ -142,6 +146,7 @@ def decode_rows(
     rows: Sequence[Row],
     ends: frozenset[int],
     budget: int,
+    recall: Recall,
 ) -> list[Row]:
     """Samples `rows` to their ends and delivers them.
 
@@ -151,11 +156,12 @@ def decode_rows(
         rows: Rows of one batch; rows of one prompt share its computation.
         ends: Tokens that end a completion.
         budget: Most tokens of the cache, rows times capacity.
+        recall: What was computed before; takes what is computed now.
 
     Returns:
         Rows that had to leave because the others had grown over the budget.
     """
-    batch = _Batch(backbone, rows)
+    batch = _Batch(backbone, rows, recall)
     left: list[Row] = []
     end_ids = np.array(sorted(ends), dtype=np.int64)
     step = 0
@@ -185,7 +191,7 @@ class _Batch:
         limits: `[R]`, how many each may sample.
     """
 
-    def __init__(self, backbone: Backbone, rows: Sequence[Row]) -> None:
+    def __init__(self, backbone: Backbone, rows: Sequence[Row], recall: Recall) -> None:
         of_stem: dict[Stem, list[Row]] = {}
         for row in rows:
             of_stem.setdefault(row.prompt.stem(row.ids, row.length - 1), []).append(row)
@@ -195,6 +201,7 @@ class _Batch:
         self.made = np.array([len(row.ids) for row in self.rows], dtype=np.int64)
         self.limits = np.array([row.limit for row in self.rows], dtype=np.int64)
         self._backbone = backbone
+        self._recall = recall
         self._lengths = np.array([row.length for row in self.rows], dtype=np.int64)
         self._shifts = np.array(
             [backbone.shift(row.prompt.encoded, row.prompt.pixels) for row in self.rows],
@@ -219,7 +226,8 @@ class _Batch:
         first = np.cumsum([0, *map(len, groups)])
         device = self._backbone.shape.device
         hidden: Tensor | None = None
-        for chunk in prefill(self._backbone, [group[0].prompt for group in groups], stems):
+        prompts = [group[0].prompt for group in groups]
+        for chunk in prefill(self._backbone, prompts, stems, self._recall):
             for segment in chunk.segments:
                 groups[segment.stem][0].computed += segment.end - segment.start
             if not chunk.leaves:
@@ -274,7 +282,7 @@ class _Batch:
         """Rows that have ended, with all their tokens; they no longer go on."""
         self.alive = self.alive & ~ended
         for k in np.flatnonzero(ended):
-            self._take(k)
+            self._leave(k)
         return [self.rows[k] for k in np.flatnonzero(ended)]
 
     def make_room(self, budget: int) -> list[Row]:
@@ -289,7 +297,7 @@ class _Batch:
         if full and len(keep) > 1 and len(keep) * capacity > budget:
             keep, evicted = np.array_split(keep, 2)
             for k in evicted:
-                self._take(k)
+                self._leave(k)
                 leaving.append(self.rows[k])
         self._rebuild(keep, capacity)
         return leaving
@@ -318,6 +326,14 @@ class _Batch:
         """Moves row `k`'s tokens to its own list."""
         self.rows[k].ids += self._sampled[k, self._taken[k] : self._steps].tolist()
         self._taken[k] = self._steps
+
+    def _leave(self, k: np.signedinteger[Any]) -> None:
+        """Moves what row `k` leaves behind to where it outlives the batch."""
+        self._take(k)
+        row = self.rows[k]
+        # The token sampled last has not been through the model.
+        stem = row.prompt.stem(row.ids, row.length)
+        self._recall.keep(stem, int(self._lengths[k]), self._cache, int(k))
 
     def _note(self, logits: Tensor, chosen: Tensor) -> None:
         """Keeps log-probabilities of rows that ask for alternatives."""

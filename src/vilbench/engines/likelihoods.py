@@ -12,6 +12,7 @@ from torch import Tensor
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefill import Chunk, Placed, prefill
 from vilbench.backbone.prefixes import Stem
+from vilbench.backbone.recall import Recall
 from vilbench.backbone.tokens import Pieces
 from vilbench.engines.tickets import Ticket
 from vilbench.types import Token
@@ -50,8 +51,11 @@ class Reply:
         """Nothing to forget."""
 
 
-def score_replies(backbone: Backbone, replies: Sequence[Reply]) -> None:
-    """Scores replies in one batch; those to one prompt share its computation."""
+def score_replies(backbone: Backbone, replies: Sequence[Reply], recall: Recall) -> None:
+    """Scores replies in one batch; those to one prompt share its computation.
+
+    What `recall` knows of them is not computed again.
+    """
     of_stem: dict[Stem, list[Reply]] = {}
     for reply in replies:
         # The first token of the reply is told by the last one of the prompt.
@@ -59,7 +63,7 @@ def score_replies(backbone: Backbone, replies: Sequence[Reply]) -> None:
         of_stem.setdefault(reply.prompt.stem(reply.pieces.ids[:-1], own), []).append(reply)
     groups = list(of_stem.values())
     # Replies that differ in their last token alone are one stem.
-    for chunk in prefill(backbone, [group[0].prompt for group in groups], list(of_stem)):
+    for chunk in prefill(backbone, [group[0].prompt for group in groups], list(of_stem), recall):
         pairs = [(reply, k) for k, leaf in enumerate(chunk.leaves) for reply in groups[leaf.stem]]
         for (reply, _), logprobs in zip(pairs, _logprobs(backbone, chunk, pairs), strict=True):
             tokens = map(Token, reply.pieces.texts, logprobs)

@@ -21,8 +21,11 @@ import torch
 
 from vilbench.backbone import checkpoint
 from vilbench.backbone.agreement import check_agreement, is_proven
+from vilbench.backbone.keyvalues import CacheShape
+from vilbench.backbone.memory import ran_out
 from vilbench.backbone.model import Backbone, EngineCounts
 from vilbench.backbone.prefill import Placed
+from vilbench.backbone.recall import Recall
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.engines.batches import Piece, cut, parts_of
 from vilbench.engines.decoding import Row, decode_rows
@@ -35,7 +38,11 @@ from vilbench.errors import EngineError
 from vilbench.types import Completion, Prompt, Sampling, Token
 
 _CPU_CACHE_BYTES = 256 << 20
+"""For a batch, and as much again for what earlier ones computed."""
+
 _GPU_CACHE_SHARE = 0.25
+_GPU_RECALL_SHARE = 0.1
+"""Likewise, of the memory that is free when the model is loaded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +63,8 @@ class LocalEngine:
         dtype: "auto" is float32 on the CPU and bfloat16 elsewhere.
         max_batch_tokens: Budget of a batch, rows times the longest row's tokens; by default
             what fits 256 MB on the CPU and a quarter of the free memory elsewhere.
+        recall_bytes: Most bytes of keys and values kept for requests that begin like earlier
+            ones; by default 256 MB on the CPU and a tenth of the free memory elsewhere.
 
     Raises:
         CheckpointError: The folder cannot or must not be loaded.
@@ -69,6 +78,7 @@ class LocalEngine:
         device: str = "auto",
         dtype: checkpoint.Dtype = "auto",
         max_batch_tokens: int | None = None,
+        recall_bytes: int | None = None,
     ) -> None:
         loaded = checkpoint.load(Path(folder), device, dtype)
         self._name = name or loaded.folder.resolve().name
@@ -80,7 +90,12 @@ class LocalEngine:
             with torch.inference_mode():
                 check_agreement(self._backbone, self._encoder)
             self._backbone.counts = EngineCounts()
-        self._budget = max_batch_tokens or _default_budget(self._backbone)
+        shape = self._backbone.shape
+        room = _bytes(shape, _GPU_CACHE_SHARE)
+        self._budget = max_batch_tokens or max(1024, room // shape.token_bytes)
+        if recall_bytes is None:
+            recall_bytes = _bytes(shape, _GPU_RECALL_SHARE)
+        self._recall = Recall(shape, recall_bytes)
         self._inbox: Inbox[_Request] = Inbox()
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
@@ -235,11 +250,13 @@ class LocalEngine:
             rows = left
 
     def _score(self, replies: Sequence[Reply]) -> list[Reply]:
-        score_replies(self._backbone, replies)
+        score_replies(self._backbone, replies, self._recall)
         return []
 
     def _decode(self, rows: Sequence[Row]) -> list[Row]:
-        return decode_rows(self._backbone, self._encoder, rows, self._ends, self._budget)
+        return decode_rows(
+            self._backbone, self._encoder, rows, self._ends, self._budget, self._recall
+        )
 
     def _run(
         self, batch: Sequence[Piece], run: Callable[[Sequence[Piece]], list[Piece]]
@@ -253,8 +270,9 @@ class LocalEngine:
             self._backbone.encode_images({p.encoded.images: p.pixels for p in prompts if p.pixels})
             return run(todo)
         except Exception as error:
-            parts = parts_of(todo, error)
-            if len(parts) == 1:
+            roomy = ran_out(error) and self._recall.clear()
+            parts = [todo] if roomy else parts_of(todo, error)
+            if len(parts) == 1 and not roomy:
                 todo[0].ticket.fail(error)
                 return []
         # Outside the handler: the traceback holds the tensors that memory is needed for.
@@ -263,10 +281,8 @@ class LocalEngine:
         return [work for part in parts for work in self._run(part, run)]
 
 
-def _default_budget(backbone: Backbone) -> int:
-    if backbone.shape.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(backbone.shape.device)
-        memory = int(free * _GPU_CACHE_SHARE)
-    else:
-        memory = _CPU_CACHE_BYTES
-    return max(1024, memory // backbone.shape.token_bytes)
+def _bytes(shape: CacheShape, share: float) -> int:
+    if shape.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(shape.device)
+        return int(free * share)
+    return _CPU_CACHE_BYTES
