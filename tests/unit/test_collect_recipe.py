@@ -12,6 +12,8 @@ from vilbench import config
 from vilbench.collect.budget import Budget, Price, Prices
 from vilbench.collect.policy import Limits
 from vilbench.config import building
+from vilbench.config.engine import LocalEngineConfig
+from vilbench.config.recipe import JudgeConfig
 from vilbench.errors import RecipeError
 from vilbench.search import Rollouts
 from vilbench.steps import FORMATS
@@ -169,3 +171,21 @@ def test_the_grade_alone_needs_no_scorer(tmp_path: Path, monkeypatch: pytest.Mon
     built = config.build_method(config.load_collecting("embedded-rollouts"))
     assert built.method.evaluator.scorer is None
     assert isinstance(built.method.search, Rollouts)
+
+
+def test_local_models_recall_unless_told_otherwise(tmp_path: Path) -> None:
+    def recalls(recipe: config.CollectRecipe) -> tuple[bool, bool]:
+        judge = recipe.evaluator.scorer
+        assert isinstance(judge, JudgeConfig)
+        engines = recipe.policy.engine, judge.engine
+        first, second = (one.recall for one in engines if isinstance(one, LocalEngineConfig))
+        return first, second
+
+    first = parsed(GOOD, tmp_path)
+    assert recalls(first) == (True, True)
+    told = parsed(GOOD.replace('"embedded:small"}', '"embedded:small", recall: false}'), tmp_path)
+    assert recalls(told) == (False, False)
+    # A run may go on with the other: what is found is the same.
+    assert told.identity() == first.identity()
+    solver = config.load("embedded").sample.engine
+    assert isinstance(solver, LocalEngineConfig) and not solver.recall

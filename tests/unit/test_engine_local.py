@@ -62,7 +62,7 @@ async def test_batches_do_not_change_completions(engine: LocalEngine) -> None:
     together = await asyncio.gather(
         *(engine.generate(p, 24, BRIEF, k) for k, p in enumerate(prompts))
     )
-    alone = LocalEngine(data.checkpoint(), max_batch_tokens=1, recall_bytes=0)
+    alone = LocalEngine(data.checkpoint(), max_batch_tokens=1)
     async with alone:
         for k, prompt in enumerate(prompts):
             for index in range(24):
@@ -138,7 +138,7 @@ async def test_what_goes_on_from_a_completion_computes_what_is_new() -> None:
     [problem] = (one.problem for one in puzzles("test", 1))
     prompt = FORMATS["steps-brief"].ask(problem)
     steps = Sampling(max_tokens=80, stop=("\n",))
-    async with LocalEngine(folder) as engine, LocalEngine(folder, recall_bytes=0) as fresh:
+    async with LocalEngine(folder, recall=True) as engine, LocalEngine(folder) as fresh:
         for turn in range(4):
             computed, again = engine.counts, fresh.counts
             completions = await engine.generate(prompt, 3, steps, turn)
@@ -153,12 +153,11 @@ async def test_what_goes_on_from_a_completion_computes_what_is_new() -> None:
         assert engine.counts.image_encodings == fresh.counts.image_encodings
 
 
-async def test_prefixes_judged_one_after_the_other_share_what_they_begin_with(
-    engine: LocalEngine,
-) -> None:
+async def test_prefixes_judged_one_after_the_other_share_what_they_begin_with() -> None:
     steps = [f"Step {k}: the angle at the {k}. corner is {10 * k}. " for k in range(1, 6)]
     prompts = [data.prompt(1, "".join(steps[: k + 1])) for k in range(len(steps))]
-    async with LocalEngine(data.checkpoint(), recall_bytes=0) as fresh:
+    folder = data.checkpoint()
+    async with LocalEngine(folder, recall=True) as engine, LocalEngine(folder) as fresh:
         for prompt in prompts:
             [own] = await engine.score_tokens(prompt, [" Good"])
             [other] = await fresh.score_tokens(prompt, [" Good"])
@@ -371,8 +370,13 @@ async def test_running_out_of_memory_halves_the_batch(
 
     monkeypatch.setattr(local, "decode_rows", fail_when_large)
     assert texts(await engine.generate(data.prompt(1), 8, BRIEF, 0)) == texts(expected)
+    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    sizes.clear()
+    async with LocalEngine(data.checkpoint(), recall=True) as recalling:
+        await recalling.generate(data.prompt(1), 1, BRIEF, 0)
+        assert texts(await recalling.generate(data.prompt(1), 8, BRIEF, 0)) == texts(expected)
     # Each time what is known of earlier requests is let go first.
-    assert sizes == [8, 8, 4, 2, 2, 4, 4, 2, 2]
+    assert sizes == [1, 8, 8, 4, 2, 2, 4, 4, 2, 2]
 
 
 async def test_rows_leave_a_batch_that_outgrows_its_budget(

@@ -19,6 +19,7 @@ from vilbench.cli.export import export
 from vilbench.cli.loop import loop
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
 from vilbench.cli.problems import app as problems_app
+from vilbench.cli.resuming import Extend, Fresh, check_resuming
 from vilbench.cli.screen import (
     FAILURES,
     say,
@@ -65,9 +66,6 @@ Engine = Annotated[
 Scorers = Annotated[
     list[str] | None,
     typer.Option("--scorer", help="Only this scorer of the recipe; may be given again."),
-]
-Fresh = Annotated[
-    bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="Plain lines: no bars, no boxes.")]
 RecipeName = Annotated[str, typer.Argument(help="A .yaml file, or the name of a shipped recipe.")]
@@ -132,13 +130,14 @@ def run(
     per_worker: PerWorker = None,
     dry_run: DryRun = False,
     fresh: Fresh = False,
+    extend: Extend = False,
     plain: Plain = False,
 ) -> None:
     """All stages of a recipe."""
     some = part(limit, draw, sample_id)
     where = chosen(executor, address, workers, per_worker)
     given = (recipe, out, seed, some, n, problems, engine, scorer)
-    _run(*given, fresh=fresh, plain=plain, dry_run=dry_run, executor=where)
+    _run(*given, fresh=fresh, extend=extend, plain=plain, dry_run=dry_run, executor=where)
 
 
 @app.command(epilog=_RUN_RECIPES)
@@ -160,13 +159,22 @@ def sample(
     per_worker: PerWorker = None,
     dry_run: DryRun = False,
     fresh: Fresh = False,
+    extend: Extend = False,
     plain: Plain = False,
 ) -> None:
     """Draw the solutions of a recipe."""
     some = part(limit, draw, sample_id)
     where = chosen(executor, address, workers, per_worker)
     given = (recipe, out, seed, some, n, problems, engine, scorer)
-    _run(*given, fresh=fresh, plain=plain, scoring=False, dry_run=dry_run, executor=where)
+    _run(
+        *given,
+        fresh=fresh,
+        extend=extend,
+        plain=plain,
+        scoring=False,
+        dry_run=dry_run,
+        executor=where,
+    )
 
 
 @app.command()
@@ -257,6 +265,7 @@ def _run(
     *,
     fresh: bool,
     plain: bool,
+    extend: bool = False,
     scoring: bool = True,
     dry_run: bool = False,
     executor: ExecutorConfig | None = None,
@@ -267,6 +276,7 @@ def _run(
     from vilbench.cli import forecast, job
     from vilbench.evaluate.stages import SAMPLE, SCORE
 
+    check_resuming(fresh=fresh, extend=extend)
     options = {"seed": seed, "sample.n": n, "sample.engine.model": engine}
     given = {**some, **{key: value for key, value in options.items() if value is not None}}
     source = {} if problems is None else job.parse_problems(problems)
@@ -284,7 +294,13 @@ def _run(
     with (
         stoppable(),
         job.begin(
-            recipe, out, fresh=fresh, command=command, stages=stages, executor=executor
+            recipe,
+            out,
+            fresh=fresh,
+            extend=extend,
+            command=command,
+            stages=stages,
+            executor=executor,
         ) as stored,
     ):
         job.work(stored, recipe, console, plain=plain, stages=stages, executor=executor)

@@ -10,6 +10,7 @@ import typer
 
 from vilbench.cli.executing import Address, Executor, PerWorker, Workers, chosen
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
+from vilbench.cli.resuming import Extend, Fresh, check_resuming
 from vilbench.cli.screen import FAILURES, say, stoppable, told
 
 
@@ -39,9 +40,8 @@ def collect(
         bool,
         typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time."),
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
-    ] = False,
+    fresh: Fresh = False,
+    extend: Extend = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines: no bars.")] = False,
 ) -> None:
     """Search the steps of solutions for their values."""
@@ -50,6 +50,7 @@ def collect(
     from vilbench import config
     from vilbench.cli import forecast, job, trees
 
+    check_resuming(fresh=fresh, extend=extend)
     options = {"seed": seed, "policy.engine.model": engine}
     some = part(limit, draw, sample_id)
     given = {**some, **{key: value for key, value in options.items() if value is not None}}
@@ -64,7 +65,9 @@ def collect(
     command = job.command_line(sys.argv[1:])
     with (
         stoppable(),
-        job.begin(changed, out, fresh=fresh, command=command, executor=where) as stored,
+        job.begin(
+            changed, out, fresh=fresh, extend=extend, command=command, executor=where
+        ) as stored,
     ):
         harvest = trees.grow(stored, changed, Console(), plain=plain, executor=where)
         for line in trees.told(stored, harvest):

@@ -68,8 +68,18 @@ def begin(
     command: str,
     stages: Collection[str] = (SAMPLE, SCORE),
     executor: ExecutorConfig | None = None,
+    extend: bool = False,
 ) -> Run:
     """The run of a recipe in `folder`, new or gone on with, its problems stored.
+
+    Args:
+        recipe: What to run.
+        folder: Where.
+        fresh: Start over.
+        command: For the run's notes.
+        stages: What is about to be done.
+        executor: Workers that do it; None for here.
+        extend: Also go on with a run whose recipe asked for less.
 
     Raises:
         InputError: A model or the problems cannot be used, the key of a server that `stages`
@@ -88,9 +98,10 @@ def begin(
         problem_set=recipe.problem_set,
         versions=versions(),
     )
-    run = Run.open(folder, manifest, fresh=fresh)
+    run = Run.open(folder, manifest, fresh=fresh, extend=extend)
     try:
         store_input(run, loaded)
+        run.grow(manifest)
         note_command(run, recipe, command)
         kinship.note(run, [Path(one.source) for one in recipe.problem_sets])
     except BaseException:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vilbench.cli.resuming import Fresh
 from vilbench.cli.screen import FAILURES, say, stoppable, told
 
 
@@ -18,9 +19,7 @@ def loop(
         str, typer.Argument(help="A .yaml file, or the name of a shipped recipe of a loop.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all its parts.")],
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
-    ] = False,
+    fresh: Fresh = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines: no bars.")] = False,
 ) -> None:
     """Collect step values, train on them, choose on dev, and measure on test."""

@@ -10,6 +10,7 @@ import typer
 
 from vilbench.cli.executing import Address, Executor, PerWorker, Workers, chosen
 from vilbench.cli.problems import Draw, Limit, Problems, SampleIds, part
+from vilbench.cli.resuming import Extend, Fresh, check_resuming
 from vilbench.cli.screen import FAILURES, say, stoppable, told
 
 Schedule = Annotated[
@@ -53,9 +54,8 @@ def search(
         bool,
         typer.Option("--dry-run", help="Ask no model: print requests, tokens, cost and time."),
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
-    ] = False,
+    fresh: Fresh = False,
+    extend: Extend = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines: no bars.")] = False,
 ) -> None:
     """Search for solutions step by step, guided by a reward model."""
@@ -64,6 +64,7 @@ def search(
     from vilbench import config
     from vilbench.cli import forecast, job, trees
 
+    check_resuming(fresh=fresh, extend=extend)
     options = {
         "seed": seed,
         "policy.engine.model": engine,
@@ -86,7 +87,9 @@ def search(
     console = Console()
     with (
         stoppable(),
-        job.begin(changed, out, fresh=fresh, command=command, executor=where) as stored,
+        job.begin(
+            changed, out, fresh=fresh, extend=extend, command=command, executor=where
+        ) as stored,
     ):
         harvest = trees.search(stored, changed, console, plain=plain, executor=where)
         for line in trees.told(stored, harvest):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vilbench.cli.resuming import Fresh
 from vilbench.cli.screen import FAILURES, say, stoppable, told
 
 
@@ -46,9 +47,7 @@ def stepbench(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask no model: count what would be asked.")
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start over, or go on with what is stored.")
-    ] = False,
+    fresh: Fresh = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines: no bars.")] = False,
 ) -> None:
     """Measure scorers on VisualProcessBench, ProcessBench, or a run over puzzles.

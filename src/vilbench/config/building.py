@@ -388,7 +388,7 @@ def _local(config: LocalEngineConfig) -> Any:
         device=config.device,
         dtype=config.dtype,
         max_batch_tokens=config.max_batch_tokens,
-        recall_bytes=config.recall_bytes,
+        recall=config.recall,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue, model_validator
+from typing import Annotated
 
-from vilbench.config.engine import CONTINUING, EngineConfig, OpenAIEngineConfig
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+
+from vilbench.config.engine import CONTINUING, EngineConfig, LocalEngineConfig, OpenAIEngineConfig
 from vilbench.config.recipe import (
     Experiment,
+    JudgeConfig,
     PrmScorerConfig,
     StepScorerConfig,
     folders,
@@ -14,6 +17,23 @@ from vilbench.config.recipe import (
 from vilbench.search import RestMcts, Settings
 from vilbench.steps import FormatName
 from vilbench.types import Number, Record, Whole
+
+
+def _recalling(config: EngineConfig) -> EngineConfig:
+    """The engine with `recall` unless told otherwise: searches ask for a problem many times."""
+    if isinstance(config, LocalEngineConfig) and "recall" not in config.model_fields_set:
+        return config.model_copy(update={"recall": True})
+    return config
+
+
+def _asking(config: StepScorerConfig) -> StepScorerConfig:
+    if isinstance(config, JudgeConfig):
+        return config.model_copy(update={"engine": _recalling(config.engine)})
+    return config
+
+
+SearchScorerConfig = Annotated[StepScorerConfig, AfterValidator(_asking)]
+"""A scorer that values the steps of a search."""
 
 
 class PolicyConfig(Record):
@@ -26,7 +46,7 @@ class PolicyConfig(Record):
         max_depth: Most steps of a solution.
     """
 
-    engine: EngineConfig
+    engine: Annotated[EngineConfig, AfterValidator(_recalling)]
     format: FormatName = "steps"
     temperature: Number = Field(default=1.0, ge=0)
     top_p: Number = Field(default=1.0, gt=0, le=1)
@@ -46,7 +66,7 @@ class EvaluatorConfig(Record):
         grade_weight: Of the grade there, 1 for a right answer and 0 for another.
     """
 
-    scorer: StepScorerConfig | None = None
+    scorer: SearchScorerConfig | None = None
     scorer_weight: Number = Field(default=1.0, ge=0)
     grade_weight: Number = Field(default=0.0, ge=0)
 

@@ -70,8 +70,9 @@ class LocalEngineConfig(Record):
 
     Attributes:
         max_batch_tokens: Budget of a batch, by default what memory there is.
-        recall_bytes: Most bytes of keys and values kept for requests that begin like earlier
-            ones, by default likewise; 0 keeps none.
+        recall: Whether keys and values are kept for requests that begin like earlier ones.
+            Results are then the same but for rounding, which depends on what was asked before.
+            Searches do so unless told otherwise.
     """
 
     kind: Literal["local"] = "local"
@@ -79,7 +80,7 @@ class LocalEngineConfig(Record):
     dtype: Dtype = "auto"
     device: Device = "auto"
     max_batch_tokens: Whole | None = Field(default=None, ge=1)
-    recall_bytes: Whole | None = Field(default=None, ge=0)
+    recall: bool = False
 
 
 class ImagePolicyConfig(Record):

@@ -40,7 +40,7 @@ from vilbench.types import Granularity, Number, Record, Whole
 
 _NO_EFFECT = (
     *("concurrency", "max_failures", "device", "max_batch_tokens", "way", "chosen", "main"),
-    *("recall_bytes", "learned", "blends", "extraction"),
+    *("recall", "learned", "blends", "extraction"),
     *("base_url", "api_key_env", "price", "budget_usd", "max_n", "answers_as", "patience"),
     "expect",
 )

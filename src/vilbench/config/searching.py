@@ -10,13 +10,13 @@ from vilbench.config.collecting import (
     EvaluatorConfig,
     PolicyConfig,
     PricesConfig,
+    SearchScorerConfig,
     WidthConfig,
 )
 from vilbench.config.recipe import (
     Experiment,
     Recipe,
     SampleConfig,
-    StepScorerConfig,
 )
 from vilbench.search import Guided
 from vilbench.types import Whole
@@ -37,7 +37,7 @@ class SearchRecipe(Experiment):
     """
 
     policy: PolicyConfig
-    scorer: StepScorerConfig
+    scorer: SearchScorerConfig
     search: Guided = Guided()
     keep: Whole = Field(default=1, ge=1)
     budget: BudgetConfig = BudgetConfig()

@@ -63,8 +63,9 @@ class LocalEngine:
         dtype: "auto" is float32 on the CPU and bfloat16 elsewhere.
         max_batch_tokens: Budget of a batch, rows times the longest row's tokens; by default
             what fits 256 MB on the CPU and a quarter of the free memory elsewhere.
-        recall_bytes: Most bytes of keys and values kept for requests that begin like earlier
-            ones; by default 256 MB on the CPU and a tenth of the free memory elsewhere.
+        recall: Whether keys and values are kept for requests that begin like earlier ones: up
+            to 256 MB on the CPU and a tenth of the free memory elsewhere. Without it no result
+            depends on what was asked before, even by rounding.
 
     Raises:
         CheckpointError: The folder cannot or must not be loaded.
@@ -78,7 +79,7 @@ class LocalEngine:
         device: str = "auto",
         dtype: checkpoint.Dtype = "auto",
         max_batch_tokens: int | None = None,
-        recall_bytes: int | None = None,
+        recall: bool = False,
     ) -> None:
         loaded = checkpoint.load(Path(folder), device, dtype)
         self._name = name or loaded.folder.resolve().name
@@ -93,9 +94,7 @@ class LocalEngine:
         shape = self._backbone.shape
         room = _bytes(shape, _GPU_CACHE_SHARE)
         self._budget = max_batch_tokens or max(1024, room // shape.token_bytes)
-        if recall_bytes is None:
-            recall_bytes = _bytes(shape, _GPU_RECALL_SHARE)
-        self._recall = Recall(shape, recall_bytes)
+        self._recall = Recall(shape, _bytes(shape, _GPU_RECALL_SHARE) if recall else 0)
         self._inbox: Inbox[_Request] = Inbox()
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None

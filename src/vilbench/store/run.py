@@ -40,6 +40,7 @@ from vilbench.store.folder import (
     remove_run,
     write_manifest,
 )
+from vilbench.store.growth import departures
 from vilbench.store.lock import WriterLock
 from vilbench.store.manifest import Manifest, changed_lines
 from vilbench.store.records import Event, Failure, ScoreRef, Stage
@@ -65,13 +66,17 @@ class Run:
         self._lock = lock
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, *, fresh: bool = False) -> Run:
+    def open(
+        cls, folder: Path, manifest: Manifest, *, fresh: bool = False, extend: bool = False
+    ) -> Run:
         """Create the run, or go on with the one that is there.
 
         Args:
             folder: Where; made with its parents.
             manifest: What this run is to be made with. An existing run keeps its own.
             fresh: Remove what a run left there first; never another file.
+            extend: Also go on where the manifest only asks for more. The run still has its own
+                manifest then: `grow` gives it the new one, once its problems are known to stay.
 
         Raises:
             RunLockedError: Another process writes to it.
@@ -87,20 +92,31 @@ class Run:
                 if fresh:
                     remove_run(folder)
                 is_new = fresh or not (folder / MANIFEST).exists()
-                return cls._opened(folder, manifest, lock, is_new=is_new)
+                return cls._opened(folder, manifest, lock, is_new=is_new, extend=extend)
             except BaseException:
                 lock.release()
                 raise
 
     @classmethod
-    def _opened(cls, folder: Path, manifest: Manifest, lock: WriterLock, *, is_new: bool) -> Run:
+    def _opened(
+        cls, folder: Path, manifest: Manifest, lock: WriterLock, *, is_new: bool, extend: bool
+    ) -> Run:
         stored = manifest if is_new else read_manifest(folder)
         if stored.fingerprint != manifest.fingerprint:
-            raise RunMismatchError(
-                f"{folder}: the run there was made by another recipe; "
-                "start over with --fresh, or choose another --out",
-                stored.differences(manifest),
-            )
+            departed = departures(stored, manifest)
+            if departed:
+                raise RunMismatchError(
+                    f"{folder}: the run there was made by another recipe; "
+                    "start over with --fresh, or choose another --out",
+                    departed if extend else stored.differences(manifest),
+                )
+            if not extend:
+                raise RunMismatchError(
+                    f"{folder}: the run there was begun with other problems, fewer solutions or "
+                    "fewer scorers; go on with it by --extend, start over with --fresh, or choose "
+                    "another --out",
+                    stored.differences(manifest),
+                )
         if not is_new and not (folder / database.FILE).exists():
             raise RunStorageError(
                 f"{folder}: {database.FILE} is missing; put it back, or start over with --fresh"
@@ -117,6 +133,23 @@ class Run:
             connection.close()
             raise
         return run
+
+    def grow(self, manifest: Manifest) -> None:
+        """Take the place of the run's recipe, where another one asks for more; noted as an event.
+
+        Raises:
+            RunMismatchError: It asks for something else.
+        """
+        if manifest.fingerprint == self.manifest.fingerprint:
+            return
+        departed = departures(self.manifest, manifest)
+        if departed:
+            raise RunMismatchError(f"{self.folder}: the recipe asks for something else", departed)
+        changes = self.manifest.differences(manifest)
+        self.event("extended", {"changes": list(changes)})
+        with self._writing():
+            write_manifest(self.folder, manifest)
+        self.manifest = manifest
 
     def _finish_creation(self) -> None:
         """Write the manifest, which makes the folder a run."""

@@ -1,0 +1,117 @@
+"""`--extend`: a stored run goes on with a recipe that asks for more."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vilbench.cli import main
+from vilbench.evaluate.stages import noted
+from vilbench.store.run import Run
+
+RECIPE = """\
+name: tiny
+problems: {source: puzzles, split: dev, limit: 2}
+sample:
+  engine: {kind: local, model: "embedded:small"}
+  format: steps-brief
+  n: 2
+  max_tokens: 16
+scorers:
+  - {kind: likelihood, format: steps-brief, engine: {kind: local, model: "embedded:small"}}
+"""
+JUDGE = """\
+  - {kind: judge, name: judge, granularity: solution, prompt: brief,
+     engine: {kind: local, model: "embedded:small"}}
+"""
+
+Vilbench = Callable[..., str]
+
+
+@pytest.fixture
+def vilbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vilbench:
+    """Runs a command, checks the code it ends with; what it wrote, to both streams."""
+
+    def command(*arguments: object, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["vilbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = "".join(capsys.readouterr())
+        assert (ended.value.code or 0) == code, said
+        return said
+
+    return command
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def shown(folder: Path) -> dict[str, Any]:
+    """The results without what differs between two times that find the same."""
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return {key: value for key, value in results.items() if key != "costs"}
+
+
+def test_more_of_everything_is_what_asking_for_it_at_once_gives(
+    vilbench: Vilbench, recipe: Path, tmp_path: Path
+) -> None:
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    vilbench("run", recipe, "--out", grown, "--plain")
+    recipe.write_text(RECIPE + JUDGE)
+    more = ("--limit", 4, "-n", 3)
+    assert "--extend" in vilbench("run", recipe, "--out", grown, *more, code=2)
+    said = vilbench("run", recipe, "--out", grown, *more, "--extend", "--plain")
+    assert "sample: 4 problems, 0 stored already" in said
+    vilbench("run", recipe, "--out", whole, *more, "--plain")
+    assert shown(grown) == shown(whole)
+    with Run.read(grown) as a, Run.read(whole) as b:
+        assert [one.id for one in a.problems()] == [one.id for one in b.problems()]
+        key = noted(a).sample_key
+        texts = {one: [s.text for s in pool] for one, pool in a.solutions(key).items()}
+        assert texts == {one: [s.text for s in pool] for one, pool in b.solutions(key).items()}
+        assert [event.kind for event in a.events()].count("extended") == 1
+    # From now on it is a run of the larger recipe, and of no smaller one.
+    assert "4 stored already" in vilbench("run", recipe, "--out", grown, *more, "--plain")
+    assert "sample.n: 3 -> 2" in vilbench("run", recipe, "--out", grown, "--extend", code=2)
+
+
+def test_what_was_paid_for_is_kept(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    vilbench("run", recipe, "--out", out, "--plain")
+    with Run.read(out) as run:
+        key = noted(run).sample_key
+        before = run.solutions(key)
+    vilbench("run", recipe, "--out", out, "-n", 4, "--extend", "--plain")
+    with Run.read(out) as run:
+        after = run.solutions(key)
+    assert {one: pool[:2] for one, pool in after.items()} == before
+    assert {len(pool) for pool in after.values()} == {4}
+
+
+def test_no_problem_is_lost(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    vilbench("run", recipe, "--out", out, "--plain")
+    said = vilbench("run", recipe, "--out", out, "--limit", 1, "--extend", code=2)
+    assert "problems of the run are no longer in the input" in said
+    said = vilbench("run", recipe, "--out", out, "--seed", 3, "--extend", code=2)
+    assert "run seed: 0 -> 3" in said
+    # Refused twice, it goes on as before.
+    assert "2 stored already" in vilbench("run", recipe, "--out", out, "--plain")
+
+
+def test_starting_over_and_going_on_exclude_each_other(
+    vilbench: Vilbench, recipe: Path, tmp_path: Path
+) -> None:
+    for command in ("run", "sample"):
+        said = vilbench(command, recipe, "--out", tmp_path / "x", "--fresh", "--extend", code=2)
+        assert "take one of them" in said
+    assert not (tmp_path / "x").exists()
