@@ -34,7 +34,7 @@ def computed(ids: tuple[int, ...]) -> KeyValues:
 
 
 def keep(recall: Recall, ids: tuple[int, ...], root: object = "root", floor: int = 0) -> None:
-    recall.keep(stem(ids, root, floor), len(ids), computed(ids), 0)
+    recall.keep(stem(ids, root, floor), len(ids), computed(ids).teller(0))
 
 
 def restored(found: Recalled) -> torch.Tensor:
@@ -61,7 +61,12 @@ def test_the_longest_beginning_ever_seen_is_known_and_exact(
     for ids in asked:
         found = recall.find(stem(ids))
         assert found.reach == max(common(ids, one) for one in kept)
-        assert torch.equal(restored(found), computed(ids).states(0, 0, found.reach))
+        whole = computed(ids).states(0, 0, found.reach)
+        assert torch.equal(restored(found), whole)
+        for start in range(found.reach):
+            for end in range(start + 1, found.reach + 1):
+                (part,) = found.joined(start, end)
+                assert torch.equal(part, whole[:, :, start:end])
     beginnings = {one[: k + 1] for one in kept for k in range(len(one))}
     assert recall.bytes == len(beginnings) * SHAPE.token_bytes
 
@@ -105,7 +110,7 @@ def test_own_tokens_are_computed_and_images_stay_whole() -> None:
     keep(recall, (1, 1, 2, 3), floor=2)
     assert recall.find(Stem((1, 1, 2, 3), 3, "root", 2)).reach == 3
     assert recall.find(Stem((1, 1, 2, 3), 1, "root", 2)).reach == 0
-    recall.keep(Stem((5, 5, 5), 3, "other", 3), 2, computed((5, 5, 5)), 0)
+    recall.keep(Stem((5, 5, 5), 3, "other", 3), 2, computed((5, 5, 5)).teller(0))
     assert recall.find(stem((5, 5, 5), "other")).reach == 0
 
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vilbench.prm.runs import Packing, Run, behind, pack
+from vilbench.prm.runs import Packing, Run, behind, beyond, pack
 
 Ids = tuple[int, ...]
 sequences = st.lists(st.lists(st.integers(0, 2), max_size=7).map(tuple), max_size=12)
@@ -88,6 +88,61 @@ def test_chunks_hold_all_runs_within_the_budget(given: list[Ids], budget: int, s
         assert tokens <= budget or len(chunk) == 1
 
 
+def reaches(given: Sequence[Ids], kept: Sequence[Ids]) -> list[int]:
+    """Tokens of the longest beginning of each that is one of `kept`, too."""
+    known = beginnings(kept)
+    return [max((k for k in range(len(ids) + 1) if ids[:k] in known), default=0) for ids in given]
+
+
+@settings(max_examples=500)
+@given(sequences, sequences)
+@example([(1, 1, 2), (1, 1, 0), (1, 0), (1, 1)], [(1, 1, 1)])
+@example([(1, 2, 0, 0), (1, 2, 0, 1), (1, 2, 1), (1, 1)], [(1, 2, 0)])
+def test_what_is_known_is_seen_and_not_computed(given: list[Ids], kept: list[Ids]) -> None:
+    known = reaches(given, kept)
+    packing = beyond(pack(given, share=True), known)
+    assert packing.tokens == len(beginnings(given) - beginnings(kept))
+
+    def told(run: Run, count: int) -> list[Ids]:
+        """The beginnings that a run's first tokens end."""
+        assert run.sequence is not None
+        return [given[run.sequence][: run.skip + k + 1] for k in range(count)]
+
+    held: dict[int, Ids] = {}
+    for run in packing.runs:
+        assert (run.known > 0) == (run.begin == run.end)
+        assert not run.known or set(told(run, run.known)) <= beginnings(kept)
+        held |= dict(zip(range(run.begin, run.end), told(run, run.end - run.begin), strict=True))
+    assert sorted(held) == list(range(packing.tokens))
+    for ids, places, count in zip(given, packing.places, known, strict=True):
+        assert [held[place] for place in places] == [ids[: k + 1] for k in range(count, len(ids))]
+    for place, beginning in held.items():
+        seen: list[Ids] = []
+        for run in packing.runs:
+            if run.begin <= place < run.end:
+                seen += told(run, place + 1 - run.begin)
+            if run.parent is not None and run.begin <= place < run.reach:
+                parent = packing.runs[run.parent]
+                assert 0 < run.shared <= parent.known + parent.end - parent.begin
+                seen += told(parent, run.shared)
+        assert len(set(seen)) == len(seen)
+        assert set(seen) == beginnings([beginning])
+    reached: dict[tuple[int, int], int] = {}
+    for run in packing.runs:
+        if run.parent is not None:
+            key = (run.parent, run.shared)
+            assert reached.get(key, run.begin) == run.begin
+            reached[key] = run.reach
+
+
+@given(sequences)
+def test_nothing_known_changes_nothing(given: list[Ids]) -> None:
+    packing = pack(given, share=True)
+    same = beyond(packing, [0] * len(given))
+    assert same.runs == packing.runs
+    assert [list(places) for places in same.places] == [list(places) for places in packing.places]
+
+
 def test_the_longer_of_two_that_begin_alike_holds_the_tokens() -> None:
     packing = pack([(5, 6), (5, 6, 7, 8), (5, 6)], share=True)
     assert packing.runs == (Run(1, 0, 0, 4, None, 0, 4),)
@@ -101,7 +156,7 @@ def test_all_stand_behind_a_prompt(given: list[Ids], prompt: int, share: bool, k
     added = 0 if known else prompt
     assert packing.tokens == alone.tokens + added
     first, *rest = packing.runs
-    assert first == Run(None, 0, 0, added, None, 0, packing.tokens)
+    assert first == Run(None, 0, 0, added, None, 0, packing.tokens, prompt if known else 0)
     for run, before in zip(rest, alone.runs, strict=True):
         assert (run.sequence, run.skip) == (before.sequence, before.skip)
         assert (run.begin - added, run.end - added) == (before.begin, before.end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,10 @@ class KeyValues(Cache):  # type: ignore[misc] # transformers is untyped here
     def states(self, row: int, start: int, end: int) -> Tensor:
         """A copy of a row's tokens `start` to `end - 1`: `[2 x layers, H, T, D]`."""
         return torch.stack([buffer[row, :, start:end] for buffer in self._buffers])
+
+    def teller(self, row: int) -> Callable[[int, int], tuple[Tensor]]:
+        """Tells `states` of a row."""
+        return lambda start, end: (self.states(row, start, end),)
 
     def put(self, rows: Tensor, start: int, end: int, states: Tensor) -> None:
         """Writes tokens `start` to `end - 1` of rows: the first of `states`, for each the same."""

@@ -103,7 +103,7 @@ def prefill(
             restore(cache, recalled)
             hidden = _forward(backbone, prompts, stems, segments, cache)
             for row, segment in enumerate(segments):
-                recall.keep(stems[segment.stem], segment.end, cache, row)
+                recall.keep(stems[segment.stem], segment.end, cache.teller(row))
             leaves = [
                 Leaf(segment.stem, row, segment.start, segment.end)
                 for row, segment in enumerate(segments)

@@ -9,7 +9,7 @@ cut where sequences part. What was used longest ago goes first.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ from vilbench.backbone.prefixes import Stem, common
 
 Ids = npt.NDArray[np.int64]
 
+States = tuple[Tensor, ...]
+"""What is known of consecutive tokens, which are the second to last axis of every tensor."""
+
 
 @dataclass(eq=False)
 class _Run:
@@ -30,13 +33,13 @@ class _Run:
 
     Attributes:
         ids: `[T]`; none for the beginning of everything under one root.
-        states: Their keys and values `[2 x layers, H, T, D]`.
+        states: What is known of them.
         parent: None for a beginning.
         children: By their first token.
     """
 
     ids: Ids
-    states: Tensor | None = None
+    states: States = ()
     parent: _Run | None = None
     children: dict[int, _Run] = field(default_factory=dict)
 
@@ -46,12 +49,25 @@ class Recalled(NamedTuple):
 
     Attributes:
         reach: How many of its first tokens.
-        states: Of consecutive parts of these, `[2 x layers, H, T, D]` each; the last one may
-            go beyond the reach.
+        states: Of consecutive parts of these; the last one may go beyond the reach.
     """
 
     reach: int
-    states: tuple[Tensor, ...] = ()
+    states: tuple[States, ...] = ()
+
+    def joined(self, start: int, end: int) -> States:
+        """What is known of tokens `start` to `end - 1`, which are within the reach."""
+        pieces: list[States] = []
+        done = 0
+        for states in self.states:
+            tokens = states[0].shape[-2]
+            first, last = max(start - done, 0), min(end - done, tokens)
+            if first < last:
+                pieces.append(tuple(one[..., first:last, :] for one in states))
+            done += tokens
+        if len(pieces) == 1:
+            return pieces[0]
+        return tuple(torch.cat(parts, dim=-2) for parts in zip(*pieces, strict=True))
 
 
 class Recall:
@@ -94,20 +110,34 @@ class Recall:
         if not path or reach < stem.floor:
             return Recalled(0)
         self._touch(path[-1][0], stem.root)
-        return Recalled(reach, tuple(run.states for run, _ in path if run.states is not None))
+        return Recalled(reach, tuple(run.states for run, _ in path))
 
-    def keep(self, stem: Stem, length: int, cache: KeyValues, row: int) -> None:
-        """Keeps the first `length` tokens of a sequence, which stand in a row of `cache`."""
+    def keep(
+        self, stem: Stem, length: int, told: Callable[[int, int], States], *, since: int = 0
+    ) -> None:
+        """Keeps the first `length` tokens of a sequence.
+
+        Args:
+            stem: The sequence.
+            length: How many of its tokens.
+            told: What is known of tokens `start` to `end - 1`, to be kept as it is; asked for
+                those alone that no other sequence has.
+            since: The first token that can be told of; what is before it must be known.
+        """
         if not stem.floor <= length <= self._most_tokens:
             return
         ids = np.asarray(stem.ids[:length])
-        done, run = 0, self._roots.setdefault(stem.root, _Run(ids[:0]))
-        for found, shared in list(self._path(stem.root, ids)):
-            run = found if shared == len(found.ids) else self._split(found, shared, stem.root)
-            done += shared
+        path = list(self._path(stem.root, ids))
+        done = sum(shared for _, shared in path)
+        if done < since:
+            return
+        run = self._roots.setdefault(stem.root, _Run(ids[:0]))
+        if path:
+            run, shared = path[-1]
+            if shared < len(run.ids):
+                run = self._split(run, shared, stem.root)
         if done < length:
-            states = cache.states(row, done, length)
-            run = self._add(_Run(ids[done:], states, run), stem.root)
+            run = self._add(_Run(ids[done:], told(done, length), run), stem.root)
         self._touch(run, stem.root)
         while self._tokens > self._most_tokens:
             self._let_go()
@@ -134,10 +164,12 @@ class Recall:
 
     def _split(self, run: _Run, at: int, root: object) -> _Run:
         """The first `at` tokens of a run as a run of their own, on which the others stand."""
-        if run.states is None or run.parent is None:
-            raise ValueError("a beginning has no tokens to part at")
-        upper = self._add(_Run(run.ids[:at], run.states[:, :, :at].clone(), run.parent), root)
-        run.ids, run.states, run.parent = run.ids[at:], run.states[:, :, at:].clone(), upper
+        first, rest = (
+            tuple(one[..., part, :].clone() for one in run.states)
+            for part in (slice(at), slice(at, None))
+        )
+        upper = self._add(_Run(run.ids[:at], first, run.parent), root)
+        run.ids, run.states, run.parent = run.ids[at:], rest, upper
         upper.children[int(run.ids[0])] = run
         self._tokens -= at
         return upper
@@ -158,13 +190,16 @@ class Recall:
 
 
 def restore(cache: KeyValues, rows: Mapping[int, Recalled]) -> None:
-    """Puts what is known of sequences into rows of a cache, what several share in one go."""
+    """Puts what is known of sequences into rows of a cache, what several share in one go.
+
+    Their states are keys and values alone, as `KeyValues.states` has them.
+    """
     places: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
     states: dict[int, Tensor] = {}
     for row, known in rows.items():
         start = 0
-        for one in known.states:
-            end = min(start + one.shape[2], known.reach)
+        for (one,) in known.states:
+            end = min(start + one.shape[-2], known.reach)
             if start == end:
                 break
             places[id(one), start, end].append(row)

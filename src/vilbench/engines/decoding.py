@@ -333,7 +333,7 @@ class _Batch:
         row = self.rows[k]
         # The token sampled last has not been through the model.
         stem = row.prompt.stem(row.ids, row.length)
-        self._recall.keep(stem, int(self._lengths[k]), self._cache, int(k))
+        self._recall.keep(stem, int(self._lengths[k]), self._cache.teller(int(k)))
 
     def _note(self, logits: Tensor, chosen: Tensor) -> None:
         """Keeps log-probabilities of rows that ask for alternatives."""

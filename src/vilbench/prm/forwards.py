@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +15,11 @@ from torch import Tensor
 from vilbench.backbone.memory import ran_out
 from vilbench.backbone.model import Backbone
 from vilbench.backbone.prefill import Placed
+from vilbench.backbone.prefixes import Stem
+from vilbench.backbone.recall import Recall, Recalled, States
 from vilbench.backbone.tokens import Encoded
 from vilbench.prm.model import RewardModel
-from vilbench.prm.runs import Packing, behind, joined, pack
+from vilbench.prm.runs import Packing, Run, behind, beyond, joined, pack
 from vilbench.prm.trunk import KeyValue, Trunk, run_packed
 
 Values = npt.NDArray[np.float32]
@@ -28,7 +29,8 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Most tokens of a forward by kind of device: more would not fill it better."""
 
 _REMEMBERED = 1 << 30
-"""Bytes of keys and values of prompts that are kept: a search scores its questions many times."""
+"""Bytes of keys and values of prompts that are kept: a search scores its questions many times.
+As many again of steps where these are recalled."""
 
 
 class Reading(NamedTuple):
@@ -69,6 +71,43 @@ class ScoringCounts:
     peak_kv_bytes: int = 0
 
 
+@dataclass
+class _Laid:
+    """A bundle in packed order.
+
+    Attributes:
+        packing: Of its prompt and sequences.
+        stems: The sequences, told apart from those of other prompts.
+        known: Values of each sequence's tokens that are known.
+        computed: Tokens that are to be computed for each sequence.
+        kept: Keys and values of runs that are known.
+        ids: `[T]` of tokens that are to be computed.
+        positions: `[A, T]` of these.
+    """
+
+    packing: Packing
+    stems: list[Stem]
+    known: list[Values]
+    computed: list[int]
+    kept: dict[int, list[KeyValue]] = field(default_factory=dict)
+    ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    positions: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((1, 0), np.int64))
+
+
+class _Work(NamedTuple):
+    """What is computed in one go.
+
+    Attributes:
+        packing: The runs.
+        stems: The sequences that they are of.
+        prompts: Prompts that are computed, by the index of their run.
+    """
+
+    packing: Packing
+    stems: Sequence[Stem]
+    prompts: Mapping[int, Encoded]
+
+
 class Forwards:
     """A reward model that reads values after tokens; not thread-safe.
 
@@ -77,6 +116,7 @@ class Forwards:
     Args:
         model: In evaluation mode.
         max_batch_tokens: Most tokens of a forward of packed candidates.
+        recall: Whether those of the sequences behind them are kept, too, with their values.
 
     Attributes:
         counts: Work done so far.
@@ -86,12 +126,16 @@ class Forwards:
         ValueError: The budget is below 1.
     """
 
-    def __init__(self, model: RewardModel, max_batch_tokens: int | None) -> None:
+    def __init__(
+        self, model: RewardModel, max_batch_tokens: int | None, *, recall: bool = False
+    ) -> None:
         self.counts = ScoringCounts()
         self._stems: OrderedDict[Encoded, list[KeyValue]] = OrderedDict()
         self._model = model
         self._backbone = Backbone(model.backbone, remember=16)
         self._shape = self._backbone.shape
+        self._recalls = recall
+        self._recall = Recall(self._shape, _REMEMBERED if recall else 0)
         self._inner: Any = model.backbone.model
         self._decoder: Any = model.backbone.get_decoder()
         if max_batch_tokens is None:
@@ -118,55 +162,81 @@ class Forwards:
             bundles: The prompts with their sequences.
             share: Whether what sequences of one prompt begin with in common is computed once.
         """
-        stems = [self._stems.get(one.prompt.encoded) for one in bundles]
-        self._encode([one for one, stem in zip(bundles, stems, strict=True) if stem is None])
-        packings: list[Packing] = []
+        fresh = [one for one in bundles if one.prompt.encoded not in self._stems]
+        self._encode(fresh)
+        laid = [self._laid(one, share=share) for one in bundles]
+        packing = joined([one.packing for one in laid])
         prompts: dict[int, Encoded] = {}
         kept: dict[int, list[KeyValue]] = {}
-        ids: list[npt.NDArray[np.int64]] = []
-        positions: list[npt.NDArray[np.int64]] = []
-        computed: list[int] = []
-        for one, stem in zip(bundles, stems, strict=True):
-            prompt, place = one.prompt.encoded, sum(len(packing.runs) for packing in packings)
-            if stem is None:
-                prompts[place] = prompt
-            else:
-                kept[place] = stem
-                self._stems.move_to_end(prompt)
-            packing = behind(
-                len(prompt.ids), pack(one.sequences, share=share), known=stem is not None
-            )
-            packings.append(packing)
-            added = [0] * len(one.sequences)
-            added[0] = packing.runs[0].end
-            known = self._places(one.prompt, max(map(len, one.sequences)))
-            for run in packing.runs:
-                if run.sequence is None:
-                    ids.append(np.array(prompt.ids[: run.end], dtype=np.int64))
-                    positions.append(known[:, : run.end])
-                    continue
-                count = run.end - run.begin
-                added[run.sequence] += count
-                ids.append(np.array(one.sequences[run.sequence][run.skip :], dtype=np.int64))
-                first = len(prompt.ids) + run.skip
-                positions.append(known[:, first : first + count])
-            computed += added
-        packing = joined(packings)
-        trunk = Trunk(self._shape, packing, kept)
-        whole, where = np.concatenate(ids), np.concatenate(positions, axis=1)
+        place = 0
+        for bundle, one in zip(bundles, laid, strict=True):
+            if 0 not in one.kept:
+                prompts[place] = bundle.prompt.encoded
+            kept |= {place + k: states for k, states in one.kept.items()}
+            place += len(one.packing.runs)
+        stems = [stem for one in laid for stem in one.stems]
+        work = _Work(packing, stems, prompts)
+        trunk = Trunk(self._shape, packing, kept, keep_all=self._recalls)
+        ids = np.concatenate([one.ids for one in laid])
+        positions = np.concatenate([one.positions for one in laid], axis=1)
         # By itself a prompt has the same bits on a CPU, whatever comes with it the first time.
         apart = self._shape.device.type == "cpu" and len(bundles) == 1
-        values = self._all(packing, trunk, whole, where, prompts, apart=apart)
-        own = iter(zip(packing.places, computed, strict=True))
+        values = self._all(work, trunk, ids, positions, apart=apart)
+        places = iter(packing.places)
         return [
-            [Reading(values[places], count) for places, count in islice(own, len(one.sequences))]
-            for one in bundles
+            [
+                Reading(np.concatenate([known, values[own]]), count)
+                for known, count, own in zip(one.known, one.computed, places, strict=False)
+            ]
+            for one in laid
         ]
+
+    def _laid(self, bundle: Bundle, *, share: bool) -> _Laid:
+        """The tokens of a bundle that are to be computed, in packed order."""
+        prompt, sequences = bundle.prompt.encoded, bundle.sequences
+        stem = self._stems.get(prompt)
+        if stem is not None:
+            self._stems.move_to_end(prompt)
+        stems = [Stem(tuple(ids), len(ids), prompt) for ids in sequences]
+        found = [self._recall.find(one) if share else Recalled(0) for one in stems]
+        packing = pack(sequences, share=share)
+        if any(one.reach for one in found):
+            packing = beyond(packing, [one.reach for one in found])
+        packing = behind(len(prompt.ids), packing, known=stem is not None)
+        places = self._places(bundle.prompt, max(map(len, sequences)))
+        laid = _Laid(packing, stems, [_values(one) for one in found], [0] * len(sequences))
+        ids: list[Sequence[int]] = []
+        where: list[npt.NDArray[np.int64]] = []
+        for k, run in enumerate(packing.runs):
+            count = run.end - run.begin
+            if run.sequence is None:
+                laid.computed[0] += count
+                ids.append(prompt.ids[:count])
+                where.append(places[:, :count])
+                if stem is not None:
+                    laid.kept[k] = stem
+                continue
+            laid.computed[run.sequence] += count
+            ids.append(sequences[run.sequence][run.skip : run.skip + count])
+            first = len(prompt.ids) + run.skip
+            where.append(places[:, first : first + count])
+            if run.known:
+                states, _ = found[run.sequence].joined(run.skip, run.skip + run.known)
+                pairs = zip(states[::2], states[1::2], strict=True)
+                laid.kept[k] = [KeyValue(*pair) for pair in pairs]
+        laid.ids = np.concatenate([np.asarray(some, dtype=np.int64) for some in ids])
+        laid.positions = np.concatenate(where, axis=1)
+        return laid
 
     def forget(self) -> None:
         """Lets go what is kept for questions that are scored again."""
+        self._recall.clear()
         self._stems.clear()
         self._backbone.forget_images()
+
+    @property
+    def _remembers(self) -> bool:
+        return bool(self._stems) or self._recall.bytes > 0
 
     def _encode(self, bundles: Sequence[Bundle]) -> None:
         """Has the images of prompts at hand."""
@@ -179,7 +249,7 @@ class Forwards:
                 self._backbone.encode_images(pixels)
                 break
             except Exception as error:
-                if not ran_out(error) or not self._stems:
+                if not ran_out(error) or not self._remembers:
                     raise
             self._make_room()
         self.counts.image_encodings += counts.image_encodings - before
@@ -192,9 +262,22 @@ class Forwards:
             gone, _ = self._stems.popitem(last=False)
             total -= len(gone.ids) * self._shape.token_bytes
 
+    def _keep(self, work: _Work, run: Run, layers: Sequence[KeyValue], values: Values) -> None:
+        """Keeps what a run of a sequence is computed to."""
+        if run.sequence is None:
+            return
+
+        def told(start: int, end: int) -> States:
+            part = slice(start - run.skip, end - run.skip)
+            states = torch.stack([one[:, part] for layer in layers for one in layer])
+            return states, torch.from_numpy(values[part, None].copy())
+
+        stop = run.skip + run.end - run.begin
+        self._recall.keep(work.stems[run.sequence], stop, told, since=run.skip)
+
     def _make_room(self) -> bool:
-        """Lets remembered prompts go; whether there were any."""
-        known = bool(self._stems)
+        """Lets go what is remembered; whether there was anything."""
+        known = self._recall.clear() or bool(self._stems)
         self._stems.clear()
         if self._shape.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -213,33 +296,32 @@ class Forwards:
 
     def _all(
         self,
-        packing: Packing,
+        work: _Work,
         trunk: Trunk,
         ids: npt.NDArray[np.int64],
         positions: npt.NDArray[np.int64],
-        prompts: Mapping[int, Encoded],
         *,
         apart: bool,
     ) -> Values:
-        """Values `[T]` in packed order; `prompts` are those of runs, by their index.
+        """Values `[T]` in packed order.
 
         Where memory does not hold a batch, remembered prompts are let go; if there are none, it
         is halved, and so are later ones. `apart` has the first run computed by itself.
         """
+        packing = work.packing
         values: Values = np.empty(packing.tokens, dtype=np.float32)
         first = 1 if apart else 0
         todo = [*packing.chunks(self._budget, first)][::-1] + [range(first)] * first
         while todo:
             chunk = todo.pop()
             part = slice(packing.runs[chunk[0]].begin, packing.runs[chunk[-1]].end)
-            if part.start == part.stop:  # a prompt that is known, and nothing behind it
+            if part.start == part.stop:  # all of it is known
                 continue
-            some = {k: prompts[k] for k in chunk if k in prompts}
             try:
-                values[part] = self._chunk(ids[part], positions[:, part], trunk, chunk, some)
+                values[part] = self._chunk(ids[part], positions[:, part], trunk, chunk, work)
                 continue
             except Exception as error:
-                if not ran_out(error) or (len(chunk) == 1 and not self._stems):
+                if not ran_out(error) or (len(chunk) == 1 and not self._remembers):
                     raise
             if self._make_room():  # here, where no traceback holds the tensors of the forward
                 todo.append(chunk)
@@ -273,7 +355,7 @@ class Forwards:
         positions: npt.NDArray[np.int64],
         trunk: Trunk,
         chunk: range,
-        prompts: Mapping[int, Encoded],
+        work: _Work,
     ) -> Values:
         """Values of the tokens of some runs."""
         device = self._shape.device
@@ -282,6 +364,7 @@ class Forwards:
         if self._backbone.axes == 1:
             places = places[0]
         embedded = self._backbone.embed(torch.from_numpy(ids).to(device))
+        prompts = {k: work.prompts[k] for k in chunk if k in work.prompts}
         begins = {sight.begins[k]: prompt for k, prompt in prompts.items()}
         for begin, prompt in begins.items():
             if prompt.images:
@@ -292,6 +375,9 @@ class Forwards:
         trunk.close(sight)
         for k, prompt in prompts.items():
             self._remember(prompt, sight.keep[k])
+        if self._recalls:
+            for k, begin in sight.begins.items():
+                self._keep(work, work.packing.runs[k], sight.keep[k], values[begin:])
         self._count(len(ids))
         return values
 
@@ -301,3 +387,10 @@ class Forwards:
 
     def _held(self, size: int) -> None:
         self.counts.peak_kv_bytes = max(self.counts.peak_kv_bytes, size)
+
+
+def _values(recalled: Recalled) -> Values:
+    """`[reach]`, the values that are known."""
+    parts = [values[:, 0].numpy() for _, values in recalled.states]
+    known: Values = np.concatenate([np.empty(0, dtype=np.float32), *parts])[: recalled.reach]
+    return known

@@ -24,10 +24,11 @@ class Run(NamedTuple):
         sequence: Which one; None for a prompt.
         skip: How many of its tokens stand in earlier runs.
         begin: Packed index of its first token.
-        end: Behind its last one; `begin` for a prompt whose keys and values are known.
+        end: Behind its last one; `begin` for a run whose keys and values are known.
         parent: Run that it leaves; None if it stands on no other.
         shared: How many tokens of the parent it builds on.
         reach: Packed index behind the last token that builds on it, or on its own end.
+        known: Of a run whose keys and values are known, how many tokens it has.
     """
 
     sequence: int | None
@@ -37,6 +38,7 @@ class Run(NamedTuple):
     parent: int | None
     shared: int
     reach: int
+    known: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Packing:
     """Runs of a set of sequences.
 
     Attributes:
-        runs: None of them is empty, save prompts that are known.
-        places: For every sequence `[L]`, the packed index of each of its own tokens.
+        runs: None of them is empty, save those that are known.
+        places: For every sequence, the packed index of each of its tokens that are not known.
         tokens: How many there are in all.
     """
 
@@ -109,6 +111,54 @@ def pack(sequences: Sequence[Sequence[int]], *, share: bool) -> Packing:
     return Packing(tuple(runs), tuple(places), total)
 
 
+def beyond(packing: Packing, known: Sequence[int]) -> Packing:
+    """The packing without what is known: beginnings of runs become runs of no tokens.
+
+    Args:
+        packing: With beginnings shared.
+        known: How many of each sequence's first tokens are known: as many as its longest
+            beginning that is known of any sequence.
+    """
+    firsts = [min(max(known[run.sequence or 0], run.skip), _stop(run)) for run in packing.runs]
+    is_new = np.ones(packing.tokens, dtype=np.int64)
+    for run, first in zip(packing.runs, firsts, strict=True):
+        is_new[run.begin : run.begin + first - run.skip] = 0
+    moved = np.concatenate([[0], np.cumsum(is_new)])
+    runs: list[Run] = []
+    # Of each run, by its old index: where its known and its new part are now.
+    parts: list[tuple[int | None, int | None]] = []
+    for run, first in zip(packing.runs, firsts, strict=True):
+        begin, end, reach = (int(moved[place]) for place in (run.begin, run.end, run.reach))
+        parent, shared = run.parent, run.shared
+        if parent is not None:
+            above, under = parts[parent]
+            if above is not None and run.skip <= firsts[parent]:
+                # The new part of the parent is no part of what this one, or any later one, sees.
+                if under is not None:
+                    runs[under] = runs[under]._replace(reach=min(runs[under].reach, begin))
+                parent = above
+            elif under is not None:
+                shared = run.skip - max(firsts[parent], packing.runs[parent].skip)
+                parent = under
+        above = under = None
+        if first > run.skip:
+            above = len(runs)
+            count = first - run.skip
+            runs.append(Run(run.sequence, run.skip, begin, begin, parent, shared, reach, count))
+            parent, shared = above, count
+        if begin < end:
+            under = len(runs)
+            runs.append(Run(run.sequence, first, begin, end, parent, shared, reach))
+        parts.append((above, under))
+    places = tuple(moved[place[count:]] for place, count in zip(packing.places, known, strict=True))
+    return Packing(tuple(runs), places, int(moved[-1]))
+
+
+def _stop(run: Run) -> int:
+    """Behind a run's last token, as an index of its sequence."""
+    return run.skip + run.end - run.begin
+
+
 def behind(prompt: int, packing: Packing, *, known: bool = False) -> Packing:
     """The packing with a prompt before it, on which all of its runs stand.
 
@@ -118,7 +168,8 @@ def behind(prompt: int, packing: Packing, *, known: bool = False) -> Packing:
         known: Whether its keys and values are; then none of its tokens is in the packed order.
     """
     added = 0 if known else prompt
-    first = Run(None, 0, 0, added, None, 0, packing.tokens + added)
+    reach = packing.tokens + added
+    first = Run(None, 0, 0, added, None, 0, reach, prompt if known else 0)
     rest = (
         run._replace(
             begin=run.begin + added,

@@ -83,6 +83,9 @@ class PrmScoring:
         way: How; the values are the same but for rounding.
         max_batch_tokens: Most tokens of a forward (a prompt or a single candidate may exceed
             it); by the device when None. Halved for good when memory runs out.
+        recall: Whether what is computed of candidates is kept, too, for those that begin alike
+            in later calls, in the way "tree". Values are then the same but for rounding, which
+            depends on what was scored before.
 
     Raises:
         CheckpointError: The model's family is not supported, or not in this way.
@@ -90,12 +93,17 @@ class PrmScoring:
     """
 
     def __init__(
-        self, loaded: LoadedPrm, way: Way = "tree", max_batch_tokens: int | None = None
+        self,
+        loaded: LoadedPrm,
+        way: Way = "tree",
+        max_batch_tokens: int | None = None,
+        *,
+        recall: bool = False,
     ) -> None:
         self.loaded = loaded
         self.way: Way = way
         self.encoder = loaded.encoder()
-        self._forwards = Forwards(loaded.model, max_batch_tokens)
+        self._forwards = Forwards(loaded.model, max_batch_tokens, recall=recall and way == "tree")
         if way in ("shared", "tree") and not is_proven(loaded.model.backbone):
             check_agreement(loaded.model, self.encoder.encoder)
 

@@ -44,20 +44,28 @@ class Trunk:
     Args:
         shape: Of the model's keys and values.
         packing: The runs; chunks of them come in order.
-        kept: Of prompts that are known, by the index of their run.
+        kept: Of runs that are known, by their index.
+        keep_all: Whether all of every run is kept until the next forward, for the caller.
 
     Attributes:
         peak_bytes: Most that was held at once, with one layer of the forward in work.
         device: Where they are.
+        keep_all: As given.
     """
 
     def __init__(
-        self, shape: CacheShape, packing: Packing, kept: Mapping[int, list[KeyValue]]
+        self,
+        shape: CacheShape,
+        packing: Packing,
+        kept: Mapping[int, list[KeyValue]],
+        *,
+        keep_all: bool = False,
     ) -> None:
         self._shape = shape
         self._packing = packing
         self.kept = dict(kept)
         self.device = shape.device
+        self.keep_all = keep_all
         self.peak_bytes = 0
 
     def open(self, chunk: range) -> Sight:
@@ -90,7 +98,8 @@ class Sight:
         tokens: T, how many tokens are computed.
         layers: Layers that have attended.
         begins: Where each run begins among them.
-        keep: Of prompts, and of runs that later chunks build on, keys and values of every layer.
+        keep: Of prompts, of runs that later chunks build on, and of others where the trunk keeps
+            all of them: keys and values of every layer.
     """
 
     def __init__(self, trunk: Trunk, packing: Packing, chunk: range) -> None:
@@ -108,7 +117,11 @@ class Sight:
         self._longest = max(b - a for a, b in bounds)
         prompts = {self.begins[k] for k in filled if runs[k].sequence is None}
         self._short, self._long = divided(bounds, prompts, on_gpu=trunk.device.type == "cuda")
-        self._needed = {k: runs[k].end - runs[k].begin for k in filled if runs[k].sequence is None}
+        self._needed = {
+            k: runs[k].end - runs[k].begin
+            for k in filled
+            if trunk.keep_all or runs[k].sequence is None
+        }
         looks: dict[tuple[int, int], _Look] = {}
         for k, run in enumerate(runs):
             parent = run.parent
@@ -119,6 +132,8 @@ class Sight:
             if k >= chunk.stop or run.reach <= base:
                 continue
             first, last = max(run.begin, base) - base, min(run.reach, end) - base
+            if first == last:  # a known run that nothing in this chunk builds on
+                continue
             # Runs that leave another at the same token follow each other: one block for all.
             known = looks.get((parent, run.shared))
             looks[parent, run.shared] = _Look(
