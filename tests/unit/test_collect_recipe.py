@@ -11,7 +11,7 @@ from collect_data import reply
 from vilbench import config
 from vilbench.collect.budget import Budget, Price, Prices
 from vilbench.collect.policy import Limits
-from vilbench.config import building
+from vilbench.config import classes
 from vilbench.errors import RecipeError
 from vilbench.search import Rollouts
 from vilbench.steps import FORMATS
@@ -144,8 +144,7 @@ def engine(folder: object, **options: object) -> ScriptedEngine:
 
 
 def test_what_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    classes = {**building._CLASSES, "engine/local": f"{__name__}:engine"}
-    monkeypatch.setattr(building, "_CLASSES", classes)
+    monkeypatch.setitem(classes._CLASSES, "engine/local", f"{__name__}:engine")
     text = GOOD.replace("budget: {nodes: 50}", "budget: {nodes: 50, money: 2}")
     text += "total: {seconds: 9}\nwidth: {policy: 5}\nprices: {policy: {completion: 7}}\n"
     built = config.build_method(parsed(text, tmp_path))
@@ -164,8 +163,7 @@ def test_what_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_grade_alone_needs_no_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    classes = {**building._CLASSES, "engine/local": f"{__name__}:engine"}
-    monkeypatch.setattr(building, "_CLASSES", classes)
+    monkeypatch.setitem(classes._CLASSES, "engine/local", f"{__name__}:engine")
     built = config.build_method(config.load_collecting("embedded-rollouts"))
     assert built.method.evaluator.scorer is None
     assert isinstance(built.method.search, Rollouts)

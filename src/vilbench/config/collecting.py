@@ -5,12 +5,8 @@ from __future__ import annotations
 from pydantic import Field, JsonValue, model_validator
 
 from vilbench.config.engine import CONTINUING, EngineConfig, OpenAIEngineConfig
-from vilbench.config.recipe import (
-    Experiment,
-    PrmScorerConfig,
-    StepScorerConfig,
-    folders,
-)
+from vilbench.config.recipe import Experiment, folders
+from vilbench.config.scorers import PrmScorerConfig, StepScorerConfig
 from vilbench.search import RestMcts, Settings
 from vilbench.steps import FormatName
 from vilbench.types import Number, Record, Whole

@@ -12,12 +12,8 @@ from vilbench.config.collecting import (
     PricesConfig,
     WidthConfig,
 )
-from vilbench.config.recipe import (
-    Experiment,
-    Recipe,
-    SampleConfig,
-    StepScorerConfig,
-)
+from vilbench.config.recipe import Experiment, Recipe, SampleConfig
+from vilbench.config.scorers import StepScorerConfig
 from vilbench.search import Guided
 from vilbench.types import Whole
 
