@@ -58,7 +58,7 @@ def test_a_score_that_is_not_finite_is_refused_not_turned_into_none(
 
 @settings(max_examples=30, deadline=None)
 @given(
-    text=st.text(st.characters(), max_size=50),
+    text=st.text(max_size=50),
     values=st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=5),
 )
 def test_any_text_and_any_value_comes_back_as_it_was(text: str, values: list[float | None]) -> None:
