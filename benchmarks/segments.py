@@ -23,7 +23,8 @@ from rich.table import Table
 
 from vilbench.config import parse
 from vilbench.config.building import Built, build_scorers
-from vilbench.config.recipe import JudgeConfig, PrmScorerConfig, Recipe
+from vilbench.config.recipe import Recipe
+from vilbench.config.scorers import JudgeConfig, PrmScorerConfig
 from vilbench.evaluate.analysis import Plan, stored
 from vilbench.evaluate.labels import checked
 from vilbench.evaluate.pools import Pools, Scale, ScorerPlan

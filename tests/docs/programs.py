@@ -28,7 +28,7 @@ from typer.main import get_command
 from vilbench import config
 from vilbench.cli import executing, main
 from vilbench.cli.app import app
-from vilbench.config.recipe import JudgeConfig
+from vilbench.config.scorers import JudgeConfig
 from vilbench.executors.cluster import LOOPBACK
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import source_data as sources
+import table_data
 import yaml
 from page_recipes import embedded_with, is_part
 from pages import Block, blocks
@@ -145,16 +146,16 @@ def _training_rows(ready: Path) -> None:
 def _benchmarks(made: Workshop) -> None:
     """A copy of each benchmark, and a prepared set of ViLBench."""
     copies = made.copies
-    sources.parquet(copies / "mmstar" / "mmstar.parquet", sources.MMSTAR)
+    table_data.parquet(copies / "mmstar" / "mmstar.parquet", sources.MMSTAR)
     for place, row in enumerate(sources.MMMU_STANDARD):
         name = f"test-{place:05}-of-{len(sources.MMMU_STANDARD):05}.parquet"
         path = copies / "mmmu-pro" / "standard (10 options)" / name
-        sources.parquet(path, [row], sources.mmmu_schema(row))
+        table_data.parquet(path, [row], sources.mmmu_schema(row))
     vista = copies / "mathvista" / "data" / "testmini-00000-of-00001.parquet"
-    sources.parquet(vista, sources.MATHVISTA, sources.MATHVISTA_SCHEMA)
-    sources.parquet(copies / "mathverse" / "testmini.parquet", sources.MATHVERSE)
+    table_data.parquet(vista, sources.MATHVISTA, sources.MATHVISTA_SCHEMA)
+    table_data.parquet(copies / "mathverse" / "testmini.parquet", sources.MATHVERSE)
     world = copies / "realworldqa" / "data" / "test-00000-of-00001.parquet"
-    sources.parquet(world, sources.REALWORLDQA)
+    table_data.parquet(world, sources.REALWORLDQA)
     picture = Image.of(BytesSource(tiny_png("red", (64, 48))))
     problems = tuple(
         Problem(

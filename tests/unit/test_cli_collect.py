@@ -12,7 +12,7 @@ from collect_data import reply
 
 from vilbench.cli import main
 from vilbench.collect.forest import noted_key
-from vilbench.config import building
+from vilbench.config import classes
 from vilbench.store import trees
 from vilbench.store.run import Run
 from vilbench.testing import ScriptedEngine
@@ -52,8 +52,7 @@ class _Engine(ScriptedEngine):
 @pytest.fixture
 def collect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Collect:
     """Runs `vilbench collect` and checks the code it ends with."""
-    classes = {**building._CLASSES, "engine/local": f"{__name__}:engine"}
-    monkeypatch.setattr(building, "_CLASSES", classes)
+    monkeypatch.setitem(classes._CLASSES, "engine/local", f"{__name__}:engine")
     FAILING.clear()
 
     def command(*arguments: object, code: int = 0) -> Said:

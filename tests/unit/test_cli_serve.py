@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vilbench.cli.app import app
 from vilbench.config.engine import LocalEngineConfig, OpenAIEngineConfig
-from vilbench.config.recipe import JudgeConfig, PrmScorerConfig
+from vilbench.config.scorers import JudgeConfig, PrmScorerConfig
 from vilbench.config.serving import serving
 from vilbench.errors import RecipeError
 

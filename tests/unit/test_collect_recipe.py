@@ -11,9 +11,9 @@ from collect_data import reply
 from vilbench import config
 from vilbench.collect.budget import Budget, Price, Prices
 from vilbench.collect.policy import Limits
-from vilbench.config import building
+from vilbench.config import classes
 from vilbench.config.engine import LocalEngineConfig
-from vilbench.config.recipe import JudgeConfig
+from vilbench.config.scorers import JudgeConfig, PrmScorerConfig
 from vilbench.errors import RecipeError
 from vilbench.search import Rollouts
 from vilbench.steps import FORMATS
@@ -146,8 +146,7 @@ def engine(folder: object, **options: object) -> ScriptedEngine:
 
 
 def test_what_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    classes = {**building._CLASSES, "engine/local": f"{__name__}:engine"}
-    monkeypatch.setattr(building, "_CLASSES", classes)
+    monkeypatch.setitem(classes._CLASSES, "engine/local", f"{__name__}:engine")
     text = GOOD.replace("budget: {nodes: 50}", "budget: {nodes: 50, money: 2}")
     text += "total: {seconds: 9}\nwidth: {policy: 5}\nprices: {policy: {completion: 7}}\n"
     built = config.build_method(parsed(text, tmp_path))
@@ -166,8 +165,7 @@ def test_what_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_grade_alone_needs_no_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    classes = {**building._CLASSES, "engine/local": f"{__name__}:engine"}
-    monkeypatch.setattr(building, "_CLASSES", classes)
+    monkeypatch.setitem(classes._CLASSES, "engine/local", f"{__name__}:engine")
     built = config.build_method(config.load_collecting("embedded-rollouts"))
     assert built.method.evaluator.scorer is None
     assert isinstance(built.method.search, Rollouts)
@@ -189,3 +187,14 @@ def test_local_models_recall_unless_told_otherwise(tmp_path: Path) -> None:
     assert told.identity() == first.identity()
     solver = config.load("embedded").sample.engine
     assert isinstance(solver, LocalEngineConfig) and not solver.recall
+
+
+def test_reward_models_recall_unless_told_otherwise(tmp_path: Path) -> None:
+    head, _, tail = GOOD.partition("    kind: judge")
+    _, _, tail = tail.partition("\n  grade")
+    told = {"": True, "    recall: true\n": True, "    recall: false\n": False}
+    for line, expected in told.items():
+        text = f'{head}    kind: prm\n    model: "embedded:vilprm"\n{line}  grade{tail}'
+        scorer = parsed(text, tmp_path).evaluator.scorer
+        assert isinstance(scorer, PrmScorerConfig) and scorer.recall == expected
+    assert not any(one.recall for one in config.load("embedded").scorers if one.kind == "prm")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vilbench import config
-from vilbench.config import building
+from vilbench.config import building, models
 from vilbench.embedded import model_folder
 from vilbench.errors import CheckpointError, InputError, RecipeError
 from vilbench.evaluate.pools import Scale
@@ -432,7 +432,7 @@ def test_only_what_a_stage_needs_is_built(monkeypatch: pytest.MonkeyPatch) -> No
         built.append(folder)
         return ScriptedEngine({}, name=str(options["name"]))
 
-    monkeypatch.setattr(building, "model_folder", lambda model: model)
+    monkeypatch.setattr(models, "model_folder", lambda model: model)
     monkeypatch.setattr("vilbench.engines.local.LocalEngine", engine)
     text = GOOD.replace("model: folder", "model: policy", 1)
     recipe = config.parse_text(text.replace("model: folder", "model: embedded:x"), "mine.yaml")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import source_data as data
+import table_data as data
+from source_data import MATHVERSE, MMSTAR
 from typer.testing import CliRunner, Result
 
 from vilbench import config
@@ -104,7 +105,7 @@ def test_what_changes_the_problems_changes_the_fingerprint(key: str) -> None:
 
 
 def copy(tmp_path: Path) -> Path:
-    return data.parquet(tmp_path / "copy" / "testmini.parquet", data.MATHVERSE)
+    return data.parquet(tmp_path / "copy" / "testmini.parquet", MATHVERSE)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_puzzles_by_range_and_by_id() -> None:
 
 def test_several_benchmarks_in_one_run(tmp_path: Path) -> None:
     mathverse = copy(tmp_path)
-    mmstar = data.parquet(tmp_path / "mmstar.parquet", data.MMSTAR)
+    mmstar = data.parquet(tmp_path / "mmstar.parquet", MMSTAR)
     made = recipe(
         f"[{{source: mathverse, path: {mathverse}, limit: 2}}, {{source: mmstar, path: {mmstar}}}]"
     )
@@ -211,7 +212,7 @@ def test_what_cannot_be_prepared_is_told(vilbench: Command, tmp_path: Path) -> N
 
 
 def test_rows_that_were_set_aside_are_told(vilbench: Command, tmp_path: Path) -> None:
-    rows: list[Any] = [{**data.MATHVERSE[0], "answer": "Z", "sample_index": "9"}, *data.MATHVERSE]
+    rows: list[Any] = [{**MATHVERSE[0], "answer": "Z", "sample_index": "9"}, *MATHVERSE]
     path = data.parquet(tmp_path / "testmini.parquet", rows)
     said = vilbench("problems", "prepare", "mathverse", "--path", path).output
     assert "set aside: " in said

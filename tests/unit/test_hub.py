@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import source_data as data
+import table_data as data
 from hub_server import hub
+from source_data import MMMU_STANDARD, MMMU_VISION, mmmu_schema
 
 from vilbench.errors import InputError
 from vilbench.problems import own
@@ -55,11 +56,11 @@ def command(url: str, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 
 def mmmu(folder: Path) -> Path:
-    rows = data.MMMU_STANDARD[1:]
-    schema = data.mmmu_schema(rows[0])
+    rows = MMMU_STANDARD[1:]
+    schema = mmmu_schema(rows[0])
     path = folder / "standard (10 options)" / "test-00000-of-00001.parquet"
     data.parquet(path, rows, schema)
-    data.parquet(folder / "vision" / "test-00000-of-00001.parquet", data.MMMU_VISION)
+    data.parquet(folder / "vision" / "test-00000-of-00001.parquet", MMMU_VISION)
     (folder / "README.md").write_text(CARD)
     return folder
 

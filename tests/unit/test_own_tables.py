@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import source_data as data
+import table_data as data
 
 from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.problems import own

@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-import source_data as data
+import table_data as data
+from corpus_data import SCIENCEQA
+from source_data import MATHVERSE, MATHVISTA, MATHVISTA_SCHEMA, MMMU_STANDARD, MMSTAR, REALWORLDQA
 
 from vilbench.errors import ImageError, InputError
 from vilbench.problems import own, prepared
@@ -18,17 +20,17 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SETS = {
-    "mmstar": data.MMSTAR,
-    "mathverse": data.MATHVERSE,
-    "mmmu-pro": data.MMMU_STANDARD,
-    "mathvista": data.MATHVISTA,
-    "realworldqa": data.REALWORLDQA,
-    "scienceqa": data.SCIENCEQA,
+    "mmstar": MMSTAR,
+    "mathverse": MATHVERSE,
+    "mmmu-pro": MMMU_STANDARD,
+    "mathvista": MATHVISTA,
+    "realworldqa": REALWORLDQA,
+    "scienceqa": SCIENCEQA,
 }
 
 
 def copy(folder: Path, name: str) -> Path:
-    schema = data.MATHVISTA_SCHEMA if name == "mathvista" else None
+    schema = MATHVISTA_SCHEMA if name == "mathvista" else None
     return data.parquet(folder / f"{name}.parquet", SETS[name], schema)
 
 
@@ -49,7 +51,7 @@ def test_a_prepared_set_is_the_source(tmp_path: Path, name: str) -> None:
 
 
 def test_what_was_set_aside_is_told_again(tmp_path: Path) -> None:
-    rows = [*data.MMSTAR, {**data.MMSTAR[0], "index": 9, "answer": "Z"}]
+    rows = [*MMSTAR, {**MMSTAR[0], "index": 9, "answer": "Z"}]
     whole = read(Request("mmstar", path=data.parquet(tmp_path / "m.parquet", rows)))
     prepared.write(whole, tmp_path / "ready", "owner/name", None)
     found = load(Request("mmstar", path=tmp_path / "ready"))

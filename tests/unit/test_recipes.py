@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from vilbench import config
 from vilbench.cli.app import app
-from vilbench.config.building import scoring_width
+from vilbench.config.models import scoring_width
 from vilbench.errors import RecipeError
 from vilbench.recipes import shipped, shorten
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from prm_data import loaded
 
 from vilbench.engines.lengths import Lengths, by_name
 from vilbench.engines.rehearsal import Rehearsal, RehearsedScoring, Solving, Work
 from vilbench.images import Size
+from vilbench.prm.scoring import PrmScoring, Way
 from vilbench.steps import FORMATS
 from vilbench.testing import tiny_png
 from vilbench.types import BytesSource, Generator, Image, LikelihoodModel, Problem, Prompt, Sampling
@@ -111,6 +113,57 @@ def test_reward_models_read_by_their_way(way: str, tokens: int) -> None:
     assert (engine.work.requests, engine.work.completions) == (1, 2)
     assert [len(one) for one in scored.values] == [2, 2]
     assert scored.lengths == (17, 18)
+
+
+@pytest.mark.parametrize(("way", "cached"), [("tree", 11), ("shared", 11), ("per-candidate", 0)])
+def test_a_question_is_computed_once_where_it_is_remembered(way: str, cached: int) -> None:
+    """The prompt has 3 tokens and 8 around it, the step 2 and its end."""
+    engine = Rehearsal("prm", LENGTHS)
+    scoring = RehearsedScoring(engine, way)
+    assert scoring.score(("abc",), [("de",)]).computed == (11 + 3,)
+    assert scoring.score(("xyz",), [("de",)]).computed == (11 + 3,)
+    assert engine.taken().cached_tokens == 0
+    # It is known though another came in between, and whatever was counted of it before.
+    again = scoring.score(("abc",), [("fg",), ("hi",)])
+    work = engine.taken()
+    assert work.cached_tokens == cached
+    assert work.prompt_tokens - work.cached_tokens == sum(again.computed)
+    assert sum(again.computed) == (11 if way == "per-candidate" else 0) + 11 - cached + 2 * 3
+    assert again.lengths == (14, 14)
+
+
+def test_steps_are_computed_once_where_they_are_recalled() -> None:
+    """Three rounds of a search; a step has as many tokens as letters, and its end."""
+    engine = Rehearsal("prm", LENGTHS)
+    rounds: list[list[tuple[str, ...]]] = [
+        [("a",), ("bc",)],
+        [("a", "d"), ("a", "ef")],
+        [("a", "ef", "g"), ("h",)],
+    ]
+
+    def read(recall: bool) -> list[int]:
+        scoring = RehearsedScoring(engine, recall=recall)
+        tokens = []
+        for asked in rounds:
+            scoring.score(("abc",), asked)
+            work = engine.taken()
+            tokens.append(round(work.prompt_tokens - work.cached_tokens))
+        return tokens
+
+    assert read(True) == [11 + 2 + 3, 2 + 3, 2 + 2]
+    assert read(False) == [11 + 2 + 3, 2 + 2 + 3, 2 + 3 + 2 + 2]
+
+
+@pytest.mark.parametrize("way", ["per-prefix", "per-candidate", "shared", "tree"])
+def test_a_second_call_saves_what_it_saves_the_real_one(way: Way) -> None:
+    parts, candidates = ("How many circles?",), [("left", "so"), ("right",)]
+    real = PrmScoring(loaded(), way)
+    asked = real.encoder.encode(parts, ()).prompt.ids
+    engine = Rehearsal("prm", LENGTHS)
+    sizes = ((real, len(asked)), (RehearsedScoring(engine, way), engine.of_prompt(Prompt(parts))))
+    for scoring, prompt in sizes:
+        first, again = (sum(scoring.score(parts, candidates).computed) for _ in range(2))
+        assert first - again == (prompt if way in ("shared", "tree") else 0)
 
 
 def test_work_adds_up_and_multiplies() -> None:

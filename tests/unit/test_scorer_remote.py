@@ -9,7 +9,7 @@ import pytest
 from serve_data import TOKEN, TextScorer, running
 
 from vilbench.config.building import build_scorers
-from vilbench.config.recipe import RemoteScorerConfig
+from vilbench.config.scorers import RemoteScorerConfig
 from vilbench.engines.openai.attempts import Patience
 from vilbench.errors import CheckpointError, EngineError, RecipeError
 from vilbench.scorers.remote import RemoteScorer, Served, look

@@ -81,7 +81,7 @@ CHECKLIST: Final[dict[str, dict[str, str]]] = {
         "of the viewer": "unit/test_viewer_guard.py::test_names_of_addresses_reach_no_path",
         "links out of a run": "unit/test_viewer_guard.py::test_links_out_of_a_run_are_not_followed",
         "names in a manifest": (
-            "unit/test_store.py::test_a_forged_derived_name_removes_nothing_outside"
+            "unit/test_store_values.py::test_a_forged_derived_name_removes_nothing_outside"
         ),
         "archives that lead out": (
             "unit/test_source_archives.py::test_an_archive_that_leads_out_is_refused_whole"
@@ -196,20 +196,20 @@ CHECKLIST: Final[dict[str, dict[str, str]]] = {
             "faults/test_faults.py::test_the_wait_that_a_server_names_is_kept"
         ),
         "slow drip, no answer": "faults/test_faults.py::test_time_limits",
-        "another model's name": "faults/test_faults.py::test_another_model_in_the_answer",
+        "another model's name": "faults/test_fault_answers.py::test_another_model_in_the_answer",
         "another scorer": (
             "unit/test_scorer_remote.py::test_a_server_with_another_scorer_is_refused"
         ),
-        "null content": "faults/test_faults.py::test_null_content_is_asked_for_again",
-        "finish reasons": "faults/test_faults.py::test_finish_reasons_are_told",
+        "null content": "faults/test_fault_answers.py::test_null_content_is_asked_for_again",
+        "finish reasons": "faults/test_fault_answers.py::test_finish_reasons_are_told",
         "cancelling leaks no task (engine)": (
-            "faults/test_faults.py::test_cancelling_leaks_no_task_and_no_place"
+            "faults/test_fault_limits.py::test_cancelling_leaks_no_task_and_no_place"
         ),
         "cancelling leaks no task (scorer)": (
             "unit/test_serve_remote.py::test_cancelling_leaves_no_task"
         ),
         "a client that goes": "unit/test_serve_scores.py::test_a_client_that_goes_leaves_the_queue",
-        "neighbours (engine)": "faults/test_faults.py::test_a_fault_touches_no_neighbour",
+        "neighbours (engine)": "faults/test_fault_limits.py::test_a_fault_touches_no_neighbour",
         "neighbours (server)": (
             "unit/test_serve_scores.py::test_what_cannot_be_scored_takes_its_own_values_only"
         ),
@@ -220,22 +220,24 @@ CHECKLIST: Final[dict[str, dict[str, str]]] = {
             "unit/test_serve_upstream.py::test_a_judge_whose_server_comes_late_goes_and_comes_back"
         ),
         "replies of judges": (
-            "unit/test_judge.py::test_any_reply_gives_a_score_of_the_scale_or_no_verdict"
+            "unit/test_judge_reading.py::test_any_reply_gives_a_score_of_the_scale_or_no_verdict"
         ),
-        "no silent default": "unit/test_judge.py::test_there_is_never_a_score_by_default",
+        "no silent default": "unit/test_judge_reading.py::test_there_is_never_a_score_by_default",
     },
     "files of a run": {
         "killed at every write": (
-            "unit/test_store.py::test_killed_at_every_point_the_run_is_whole_and_resumes"
+            "unit/test_store_processes.py::test_killed_at_every_point_the_run_is_whole_and_resumes"
         ),
         "killed again and again, nothing paid twice": (
             "e2e/test_kill.py::test_killed_again_and_again"
         ),
         "torn last record": "unit/test_problem_files.py::test_a_torn_last_line_is_that_row",
-        "full disk": ("unit/test_store.py::test_a_full_disk_keeps_whole_units_and_the_run_usable"),
-        "read-only folder": "unit/test_store.py::test_creating_in_a_read_only_folder",
+        "full disk": (
+            "unit/test_store_damage.py::test_a_full_disk_keeps_whole_units_and_the_run_usable"
+        ),
+        "read-only folder": "unit/test_store_damage.py::test_creating_in_a_read_only_folder",
         "two processes on one run": (
-            "unit/test_store.py::test_the_second_writer_is_told_who_the_first_is"
+            "unit/test_store_processes.py::test_the_second_writer_is_told_who_the_first_is"
         ),
         "Ctrl-C twice (run)": "faults/test_fault_commands.py::test_ctrl_c",
         "Ctrl-C twice (server)": (
@@ -246,7 +248,7 @@ CHECKLIST: Final[dict[str, dict[str, str]]] = {
             "::test_a_process_goes_on_without_its_upstream_and_ends_when_all_is_answered"
         ),
         "changed recipe": "unit/test_store.py::test_another_recipe_is_refused_with_the_differences",
-        "newer schema": "unit/test_store.py::test_newer_schema_is_refused",
+        "newer schema": "unit/test_store_manifest.py::test_newer_schema_is_refused",
         "older schema": "unit/test_store_trees.py::test_a_run_from_before_there_were_trees",
         "training goes on": (
             "unit/test_training_run.py::test_going_on_from_any_checkpoint_gives_the_same_curve"

@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import source_data as data
+import table_data as data
+from source_data import MMSTAR
 
 from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.problems.public import Request, load
@@ -31,7 +32,7 @@ def _nothing_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def zipped(tmp_path: Path, *, table: bytes | None = None, **members: bytes) -> Path:
-    rows = [{**data.plain(data.MMSTAR[0]), "image": "images/a.png"}]
+    rows = [{**data.plain(MMSTAR[0]), "image": "images/a.png"}]
     content = table or "".join(json.dumps(row) + "\n" for row in rows).encode()
     return data.archive(
         tmp_path / "all.zip",
@@ -65,9 +66,7 @@ def test_an_archive_that_leads_out_is_refused_whole(tmp_path: Path, name: str) -
 
 
 def test_a_link_in_an_archive_is_not_followed(tmp_path: Path) -> None:
-    path = zipped(
-        tmp_path, table=json.dumps({**data.plain(data.MMSTAR[0]), "image": "l.png"}).encode()
-    )
+    path = zipped(tmp_path, table=json.dumps({**data.plain(MMSTAR[0]), "image": "l.png"}).encode())
     info = zipfile.ZipInfo("l.png")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(path, "a") as file:
@@ -119,7 +118,7 @@ def packed(path: Path, members: dict[str, bytes], compression: int, broken: str)
     [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
 )
 def test_a_damaged_picture_costs_one_row(tmp_path: Path, compression: int) -> None:
-    row = data.plain(data.MMSTAR[0])
+    row = data.plain(MMSTAR[0])
     rows = [{**row, "image": "a.png"}, {**row, "index": 7, "image": "b.png"}]
     table = "".join(json.dumps(one) + "\n" for one in rows).encode()
     members = {"a.png": data.PICTURES[0], "b.png": data.PICTURES[1]}
@@ -139,7 +138,7 @@ def test_a_damaged_picture_costs_one_row(tmp_path: Path, compression: int) -> No
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 def test_a_damaged_table_of_an_archive(tmp_path: Path, compression: int) -> None:
-    table = (json.dumps(data.plain(data.MMSTAR[0])) + "\n").encode()
+    table = (json.dumps(data.plain(MMSTAR[0])) + "\n").encode()
     path = packed(tmp_path / "all.zip", {"r.jsonl": table}, compression, "r.jsonl")
     with pytest.raises(InputError, match=r"all\.zip/r\.jsonl: damaged"):
         loaded(path)
@@ -148,7 +147,7 @@ def test_a_damaged_table_of_an_archive(tmp_path: Path, compression: int) -> None
 def test_a_bomb_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
     """A member of 200 MB of zeros in 200 kB; its header may lie about it."""
     path = tmp_path / "all.zip"
-    rows = json.dumps({**data.plain(data.MMSTAR[0]), "image": "bomb.png"}).encode()
+    rows = json.dumps({**data.plain(MMSTAR[0]), "image": "bomb.png"}).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("rows.jsonl", rows)
         with file.open("bomb.png", "w") as member:
@@ -160,7 +159,7 @@ def test_a_bomb_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
 
 def test_a_table_of_an_archive_is_not_held_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "all.zip"
-    line = json.dumps({**data.plain(data.MMSTAR[0]), "image": "a.png", "filler": "x" * 1000}) + "\n"
+    line = json.dumps({**data.plain(MMSTAR[0]), "image": "a.png", "filler": "x" * 1000}) + "\n"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("rows.jsonl", line * 20_000)
     tracemalloc.start()
@@ -213,14 +212,14 @@ def test_a_table_that_the_disk_has_no_place_for(
 
 
 def test_paths_of_rows_stay_in_the_archive(tmp_path: Path) -> None:
-    rows = json.dumps({**data.plain(data.MMSTAR[0]), "image": "../../etc/passwd"}).encode()
+    rows = json.dumps({**data.plain(MMSTAR[0]), "image": "../../etc/passwd"}).encode()
     with pytest.raises(InputError, match="leads out of the archive"):
         loaded(zipped(tmp_path, table=rows))
 
 
 def test_pictures_of_an_archive_beside_the_table(tmp_path: Path) -> None:
     """A base name that two members share names neither."""
-    data.json_lines(tmp_path / "rows.jsonl", [{**data.plain(data.MMSTAR[0]), "image": "x/a.png"}])
+    data.json_lines(tmp_path / "rows.jsonl", [{**data.plain(MMSTAR[0]), "image": "x/a.png"}])
     data.archive(tmp_path / "images.zip", {"one/x/a.png": data.PICTURES[0]})
     assert len(loaded(tmp_path / "rows.jsonl").problems) == 1
     data.archive(
@@ -279,7 +278,7 @@ def test_a_remote_file_cannot_name_files_of_this_machine(tmp_path: Path) -> None
     secret = tmp_path / "secret.png"
     secret.write_bytes(data.PICTURES[0])
     kinds = pa.schema([("index", pa.int64()), ("question", pa.string()), ("answer", pa.string())])
-    rows = [{**data.MMSTAR[0], "image": {"bytes": None, "path": str(secret)}}]
+    rows = [{**MMSTAR[0], "image": {"bytes": None, "path": str(secret)}}]
     schema = kinds.append(pa.field("image", data.IMAGE))
     path = data.parquet(tmp_path / "copy" / "mmstar.parquet", rows, schema)
     with pytest.raises(InputError, match="is absolute"):

@@ -7,9 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import source_data as data
+import table_data as data
+from corpus_data import A_OKVQA, CLEVR_MATH, GEO170K, MAVIS, SCIENCEQA
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_data import (
+    MATHVERSE,
+    MATHVISTA,
+    MATHVISTA_TSV,
+    MMMU_STANDARD,
+    MMMU_TSV,
+    MMMU_VISION,
+    MMSTAR,
+    MMSTAR_TSV,
+    REALWORLDQA,
+    VILBENCH,
+    mmmu_schema,
+)
 
 from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.problems.adapters import find
@@ -26,9 +40,9 @@ def _nothing_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ROWS: dict[str, tuple[data.Rows, str]] = {
-    "mmstar": (data.MMSTAR_TSV[:1], "MMStar.tsv"),
-    "mmmu-pro": (data.MMMU_TSV, "MMMU_Pro_10c.tsv"),
-    "mathvista": (data.MATHVISTA_TSV[:1], "MathVista_MINI.tsv"),
+    "mmstar": (MMSTAR_TSV[:1], "MMStar.tsv"),
+    "mmmu-pro": (MMMU_TSV, "MMMU_Pro_10c.tsv"),
+    "mathvista": (MATHVISTA_TSV[:1], "MathVista_MINI.tsv"),
 }
 
 
@@ -40,17 +54,17 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 GOOD: dict[str, dict[str, Any]] = {
-    "mmstar": data.plain(data.MMSTAR[0]),
-    "mmmu-pro": data.plain(data.MMMU_STANDARD[0]),
-    "mathvista": data.plain(data.MATHVISTA[0]),
-    "mathverse": data.plain(data.MATHVERSE[0]),
-    "realworldqa": data.plain(data.REALWORLDQA[0]),
-    "vilbench": data.plain(data.VILBENCH[0]),
-    "a-okvqa": data.plain(data.A_OKVQA[0]),
-    "scienceqa": data.plain(data.SCIENCEQA[1]),
-    "clevr-math": data.plain(data.CLEVR_MATH[0]),
-    "mavis-geometry": data.plain(data.MAVIS[0]),
-    "geoqa170k": {**data.GEO170K[0], "image": "0.png"},
+    "mmstar": data.plain(MMSTAR[0]),
+    "mmmu-pro": data.plain(MMMU_STANDARD[0]),
+    "mathvista": data.plain(MATHVISTA[0]),
+    "mathverse": data.plain(MATHVERSE[0]),
+    "realworldqa": data.plain(REALWORLDQA[0]),
+    "vilbench": data.plain(VILBENCH[0]),
+    "a-okvqa": data.plain(A_OKVQA[0]),
+    "scienceqa": data.plain(SCIENCEQA[1]),
+    "clevr-math": data.plain(CLEVR_MATH[0]),
+    "mavis-geometry": data.plain(MAVIS[0]),
+    "geoqa170k": {**GEO170K[0], "image": "0.png"},
 }
 _IDS = {
     "mmstar": "index",
@@ -166,7 +180,7 @@ def test_a_column_that_is_missing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_parquet_column_of_another_type(tmp_path: Path) -> None:
-    rows = [{**data.MMSTAR[0], "question": 5}]
+    rows = [{**MMSTAR[0], "question": 5}]
     path = data.parquet(tmp_path / "mmstar.parquet", rows)
     with pytest.raises(InputError, match="no usable row among 1: row 1, field 'question': must be"):
         load(Request("mmstar", path=path))
@@ -180,7 +194,7 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
 
 
 def test_parquet_that_is_damaged_inside(tmp_path: Path) -> None:
-    rows = [{**data.MMSTAR[0], "index": number} for number in range(40)]
+    rows = [{**MMSTAR[0], "index": number} for number in range(40)]
     path = data.parquet(tmp_path / "mmstar.parquet", rows)
     whole = bytearray(path.read_bytes())
     # Behind the magic number: the first pages, which the footer knows nothing of.
@@ -192,7 +206,7 @@ def test_parquet_that_is_damaged_inside(tmp_path: Path) -> None:
 
 def row_of(tmp_path: Path, **changes: Any) -> ProblemError | ImageError:
     """What is told of a TSV row behind a good one."""
-    first = dict(data.MMSTAR_TSV[0])
+    first = dict(MMSTAR_TSV[0])
     rows = [first, {**first, "index": 7, **changes}]
     (error,) = load(Request("mmstar", path=data.tsv(tmp_path / "MMStar.tsv", rows))).rejected
     assert error.row == 2
@@ -217,7 +231,7 @@ def test_base64_that_is_broken(tmp_path: Path, image: str, says: str) -> None:
 
 
 def test_a_row_of_another_length(tmp_path: Path) -> None:
-    path = data.tsv(tmp_path / "MMStar.tsv", data.MMSTAR_TSV)
+    path = data.tsv(tmp_path / "MMStar.tsv", MMSTAR_TSV)
     path.write_text(path.read_text() + "one\ttwo\n")
     (error,) = load(Request("mmstar", path=path)).rejected
     assert (error.row, error.message) == (3, "2 cells for 10 columns")
@@ -252,7 +266,7 @@ def test_a_json_file_that_is_none(tmp_path: Path, content: bytes, says: str) -> 
 
 
 def test_a_shard_that_is_missing(tmp_path: Path) -> None:
-    data.parquet(tmp_path / "val-00001-of-00003.parquet", data.MMSTAR)
+    data.parquet(tmp_path / "val-00001-of-00003.parquet", MMSTAR)
     with pytest.raises(InputError, match="'val-00000-of-00003' is missing, part 1 of 3"):
         load(Request("mmstar", path=tmp_path))
 
@@ -273,8 +287,8 @@ def mmmu(path: Path, split: str) -> ProblemSet:
 
 def test_mmmu_pro_takes_no_other_configuration(tmp_path: Path) -> None:
     folder = tmp_path / "standard (10 options)"
-    rows = data.MMMU_STANDARD
-    data.parquet(folder / "test-00000-of-00001.parquet", rows, data.mmmu_schema(rows[0]))
+    rows = MMMU_STANDARD
+    data.parquet(folder / "test-00000-of-00001.parquet", rows, mmmu_schema(rows[0]))
     for path in (tmp_path, folder):
         assert len(mmmu(path, "standard-10").problems) == 2
         for split in ("standard-4", "vision"):
@@ -283,7 +297,7 @@ def test_mmmu_pro_takes_no_other_configuration(tmp_path: Path) -> None:
 
 
 def test_mmmu_pro_takes_the_own_one_of_two_tsv_files(tmp_path: Path) -> None:
-    asked = data.MMMU_TSV[0]
+    asked = MMMU_TSV[0]
     seen = {**asked, "index": "v", "question": "placeholder", "image": data.based(data.PICTURES[2])}
     data.tsv(tmp_path / "MMMU_Pro_10c.tsv", [asked])
     data.tsv(tmp_path / "MMMU_Pro_V.tsv", [seen])
@@ -305,8 +319,8 @@ def test_mmmu_pro_takes_the_own_one_of_two_tsv_files(tmp_path: Path) -> None:
 def test_a_row_of_another_mmmu_pro_configuration(
     tmp_path: Path, split: str, field: str, says: str
 ) -> None:
-    seen, asked = data.plain(data.MMMU_VISION[0]), data.plain(data.MMMU_STANDARD[1])
-    bad = data.plain(data.MMMU_STANDARD[0])
+    seen, asked = data.plain(MMMU_VISION[0]), data.plain(MMMU_STANDARD[1])
+    bad = data.plain(MMMU_STANDARD[0])
     if "is of the split vision" in says:
         bad = {**seen, "id": "other"}
     path = written(tmp_path / "any name.jsonl", [seen if split == "vision" else asked, bad])

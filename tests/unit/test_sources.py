@@ -9,7 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import source_data as data
+import table_data as data
+from corpus_data import A_OKVQA, CLEVR_MATH, GEO170K, MAVIS, PROCESS, SCIENCEQA
+from source_data import (
+    MATHVERSE,
+    MATHVERSE_TEXT,
+    MATHVISTA,
+    MATHVISTA_SCHEMA,
+    MATHVISTA_TSV,
+    MMMU_STANDARD,
+    MMMU_TSV,
+    MMMU_VISION,
+    MMSTAR,
+    MMSTAR_TSV,
+    REALWORLDQA,
+    VILBENCH,
+    mathvista_json,
+    mmmu_schema,
+)
 
 from vilbench.problems.adapters import SOURCES, find
 from vilbench.problems.public import Request, load
@@ -60,7 +77,7 @@ def mmstar_checks(problems: tuple[Problem, ...]) -> None:
 
 
 def test_mmstar(tmp_path: Path) -> None:
-    problems = read("mmstar", data.parquet(tmp_path / "mmstar.parquet", data.MMSTAR))
+    problems = read("mmstar", data.parquet(tmp_path / "mmstar.parquet", MMSTAR))
     mmstar_checks(problems)
     assert problems[0].choices == (*problems[0].choices[:2], "It sleeps", "None")
     assert (problems[1].question, problems[1].choices) == (
@@ -71,7 +88,7 @@ def test_mmstar(tmp_path: Path) -> None:
 
 def test_mmstar_as_vlmevalkit_has_it(tmp_path: Path) -> None:
     """Choices in columns; the second row's picture is the first one's, by its index."""
-    problems = read("mmstar", data.tsv(tmp_path / "MMStar.tsv", data.MMSTAR_TSV))
+    problems = read("mmstar", data.tsv(tmp_path / "MMStar.tsv", MMSTAR_TSV))
     mmstar_checks(problems)
     assert problems[0].choices == ("It is on the book.", "It is beneath the bed.", "3")
     assert problems[1].question == 'With a "quote",\nand a second line?'
@@ -81,10 +98,10 @@ def test_mmstar_as_vlmevalkit_has_it(tmp_path: Path) -> None:
 def test_mmmu_pro_with_ten_choices(tmp_path: Path) -> None:
     """The configuration's folder is found by its name, in shards."""
     folder = tmp_path / "standard (10 options)"
-    for place, row in enumerate(data.MMMU_STANDARD):
+    for place, row in enumerate(MMMU_STANDARD):
         path = folder / f"test-{place:05d}-of-00002.parquet"
-        data.parquet(path, [row], data.mmmu_schema(row))
-    data.parquet(tmp_path / "vision" / "test-00000-of-00001.parquet", data.MMMU_VISION)
+        data.parquet(path, [row], mmmu_schema(row))
+    data.parquet(tmp_path / "vision" / "test-00000-of-00001.parquet", MMMU_VISION)
     first, second = read("mmmu-pro", tmp_path)
     assert (first.id, first.answer, len(first.choices)) == ("test_Physics_1", "J", 10)
     assert first.choices[2:4] == ("Newton's", "<image 3>")
@@ -104,7 +121,7 @@ def test_mmmu_pro_with_ten_choices(tmp_path: Path) -> None:
 
 
 def test_mmmu_pro_as_vlmevalkit_has_it(tmp_path: Path) -> None:
-    (problem,) = read("mmmu-pro", data.tsv(tmp_path / "MMMU_Pro_10c.tsv", data.MMMU_TSV))
+    (problem,) = read("mmmu-pro", data.tsv(tmp_path / "MMMU_Pro_10c.tsv", MMMU_TSV))
     assert problem.images == (picture(0), picture(1))
     assert (problem.choices, problem.answer) == (("1", "2", "3"), "C")
 
@@ -120,8 +137,8 @@ def mathvista_checks(choice: Problem, number: Problem) -> None:
 
 def test_mathvista(tmp_path: Path) -> None:
     path = tmp_path / "data" / "testmini-00000-of-00001-725687bf7a18d64b.parquet"
-    data.parquet(path, data.MATHVISTA, data.MATHVISTA_SCHEMA)
-    data.parquet(tmp_path / "data" / "test-00000-of-00001.parquet", data.MATHVISTA[:1])
+    data.parquet(path, MATHVISTA, MATHVISTA_SCHEMA)
+    data.parquet(tmp_path / "data" / "test-00000-of-00001.parquet", MATHVISTA[:1])
     choice, length, count, numbers = read("mathvista", tmp_path)
     mathvista_checks(choice, length)
     assert (length.precision, length.unit) == (1, "m")
@@ -135,7 +152,7 @@ def test_mathvista(tmp_path: Path) -> None:
 def test_mathvista_as_its_authors_have_it(tmp_path: Path, *, zipped: bool) -> None:
     """JSON beside `images.zip`, or all of it in one archive."""
     pictures = {f"images/{k + 1}.jpg": one for k, one in enumerate(data.PICTURES)}
-    table = json.dumps(data.mathvista_json()).encode()
+    table = json.dumps(mathvista_json()).encode()
     if zipped:
         path = data.archive(tmp_path / "all.zip", {"MathVista/testmini.json": table, **pictures})
     else:
@@ -147,14 +164,14 @@ def test_mathvista_as_its_authors_have_it(tmp_path: Path, *, zipped: bool) -> No
 
 
 def test_mathvista_as_vlmevalkit_has_it(tmp_path: Path) -> None:
-    choice, length = read("mathvista", data.tsv(tmp_path / "M.tsv", data.MATHVISTA_TSV))
+    choice, length = read("mathvista", data.tsv(tmp_path / "M.tsv", MATHVISTA_TSV))
     mathvista_checks(choice, length)
     assert length.question == "How long is it? (Unit: m)"
 
 
 def test_mathverse(tmp_path: Path) -> None:
-    data.parquet(tmp_path / "testmini.parquet", data.MATHVERSE)
-    data.parquet(tmp_path / "testmini_text_only.parquet", data.MATHVERSE_TEXT)
+    data.parquet(tmp_path / "testmini.parquet", MATHVERSE)
+    data.parquet(tmp_path / "testmini_text_only.parquet", MATHVERSE_TEXT)
     problems = read("mathverse", tmp_path)
     assert [problem.modality for problem in problems[:5]] == [
         "text-dominant",
@@ -188,7 +205,7 @@ def test_mathverse_as_vlmevalkit_has_it(tmp_path: Path) -> None:
             "image": data.based(data.PICTURES[0]),
             "metadata": str(row["metadata"]),
         }
-        for number, row in enumerate(data.MATHVERSE)
+        for number, row in enumerate(MATHVERSE)
     ]
     path = data.tsv(tmp_path / "MathVerse_MINI.tsv", rows)
     problems = read("mathverse", path)
@@ -199,13 +216,13 @@ def test_mathverse_as_vlmevalkit_has_it(tmp_path: Path) -> None:
 
 def test_nothing_of_a_vision_only_question_is_shown(tmp_path: Path) -> None:
     """Some copies have the question in the column that should be empty."""
-    row = {**data.MATHVERSE[4], "question": data.MATHVERSE[0]["question"]}
+    row = {**MATHVERSE[4], "question": MATHVERSE[0]["question"]}
     (seen,) = read("mathverse", data.parquet(tmp_path / "testmini.parquet", [row]))
     assert (shown(seen), seen.choices) == ("", ())
 
 
 def test_realworldqa(tmp_path: Path) -> None:
-    path = data.parquet(tmp_path / "data" / "test-00000-of-00001.parquet", data.REALWORLDQA)
+    path = data.parquet(tmp_path / "data" / "test-00000-of-00001.parquet", REALWORLDQA)
     choice, number, word = read("realworldqa", path.parent.parent)
     assert choice.question == "Which way does the wheel face?"
     assert (choice.choices, choice.answer) == (("Left", "Straight", "Right"), "B")
@@ -215,7 +232,7 @@ def test_realworldqa(tmp_path: Path) -> None:
 
 
 def test_vilbench_finds_its_columns_by_a_table_of_names(tmp_path: Path) -> None:
-    one, two = read("vilbench", data.parquet(tmp_path / "test.parquet", data.VILBENCH))
+    one, two = read("vilbench", data.parquet(tmp_path / "test.parquet", VILBENCH))
     assert (one.category, one.choices, one.answer) == ("MathVista", ("97", "102"), "B")
     assert (two.category, two.answer_kind, two.images) == ("RealWorldQA", "number", (picture(1),))
 
@@ -223,7 +240,7 @@ def test_vilbench_finds_its_columns_by_a_table_of_names(tmp_path: Path) -> None:
 def test_columns_of_another_name(tmp_path: Path) -> None:
     rows = [
         {("asked" if key == "question" else key): value for key, value in row.items()}
-        for row in data.VILBENCH
+        for row in VILBENCH
     ]
     path = data.parquet(tmp_path / "test.parquet", rows)
     found = load(Request("vilbench", path=path, columns={"question": "asked"}))
@@ -234,20 +251,20 @@ def test_columns_of_another_name(tmp_path: Path) -> None:
 
 
 def test_sources_of_training(tmp_path: Path) -> None:
-    (knows,) = read("a-okvqa", data.parquet(tmp_path / "train-0.parquet", data.A_OKVQA))
+    (knows,) = read("a-okvqa", data.parquet(tmp_path / "train-0.parquet", A_OKVQA))
     assert (knows.answer, knows.choices[3]) == ("D", "cab")
-    plain, seen = read("scienceqa", data.parquet(tmp_path / "train-1.parquet", data.SCIENCEQA))
+    plain, seen = read("scienceqa", data.parquet(tmp_path / "train-1.parquet", SCIENCEQA))
     assert (plain.modality, plain.images, plain.answer) == ("text-only", (), "A")
     assert (seen.question, seen.answer) == ("Look at the figure.\nWhat follows?", "B")
-    (count,) = read("clevr-math", data.parquet(tmp_path / "train-2.parquet", data.CLEVR_MATH))
+    (count,) = read("clevr-math", data.parquet(tmp_path / "train-2.parquet", CLEVR_MATH))
     assert (count.answer, count.answer_kind, count.category) == ("4", "number", "subtraction")
-    (length,) = read("mavis-geometry", data.parquet(tmp_path / "3.parquet", data.MAVIS))
+    (length,) = read("mavis-geometry", data.parquet(tmp_path / "3.parquet", MAVIS))
     assert (length.question, length.answer, length.modality) == (
         "How long is AB?",
         "C",
         "text-lite",
     )
-    data.json_lines(tmp_path / "qa_tuning.jsonl", data.GEO170K)
+    data.json_lines(tmp_path / "qa_tuning.jsonl", GEO170K)
     data.archive(tmp_path / "images.zip", {"geo3k/train/74/img_diagram.png": data.PICTURES[0]})
     (angle,) = read("geoqa170k", tmp_path)
     assert (angle.question, angle.choices) == ("Find x.", ("30", "45", "60", "90"))
@@ -255,7 +272,7 @@ def test_sources_of_training(tmp_path: Path) -> None:
 
 
 def test_visualprocessbench(tmp_path: Path) -> None:
-    data.json_lines(tmp_path / "test.jsonl", data.PROCESS)
+    data.json_lines(tmp_path / "test.jsonl", PROCESS)
     data.archive(tmp_path / "images.zip", {"images/MMMU/1.png": data.PICTURES[0]})
     found = visualprocessbench(tmp_path)
     one, two = found.solutions
@@ -272,7 +289,7 @@ def test_visualprocessbench(tmp_path: Path) -> None:
 
 def test_labels_without_a_wrong_step_are_told(tmp_path: Path) -> None:
     row = {
-        **data.PROCESS[0],
+        **PROCESS[0],
         "image": [],
         "response": {"steps": ["a", "b"], "process_correctness": [1, 0]},
     }
@@ -293,17 +310,15 @@ def test_labels_without_a_wrong_step_are_told(tmp_path: Path) -> None:
     ],
 )
 def test_labels_that_cannot_be_used(tmp_path: Path, response: Any, field: str) -> None:
-    bad = {**data.PROCESS[1], "image": [], "response": response}
-    good = {**data.PROCESS[1], "image": []}
+    bad = {**PROCESS[1], "image": [], "response": response}
+    good = {**PROCESS[1], "image": []}
     found = visualprocessbench(data.json_lines(tmp_path / "test.jsonl", [good, bad]))
     (error,) = found.rejected
     assert (error.row, error.field) == (2, field)
 
 
 def test_how_many_rows_a_source_is_known_to_have(tmp_path: Path) -> None:
-    found: ProblemSet = load(
-        Request("mmstar", path=data.parquet(tmp_path / "m.parquet", data.MMSTAR))
-    )
+    found: ProblemSet = load(Request("mmstar", path=data.parquet(tmp_path / "m.parquet", MMSTAR)))
     assert found.notes == (
         f"{tmp_path / 'm.parquet'}: 2 rows; MMStar, val, is known to have 1,500",
     )
@@ -345,7 +360,7 @@ def test_the_list_of_an_archive_is_read_once(
 
     names = [f"images/{number}.png" for number in range(30)]
     data.archive(tmp_path / "images.zip", dict.fromkeys(names, data.PICTURES[0]))
-    rows = [{**data.MMSTAR[0], "index": k, "image": name} for k, name in enumerate(names)]
+    rows = [{**MMSTAR[0], "index": k, "image": name} for k, name in enumerate(names)]
     path = data.json_lines(tmp_path / "rows.jsonl", rows)
     monkeypatch.setattr(zipfile, "ZipFile", Counted)
     found = load(Request("mmstar", path=path))

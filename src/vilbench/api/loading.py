@@ -14,7 +14,7 @@ from vilbench.api.scoring import AGGREGATIONS, Scorer
 from vilbench.config.building import build_engine, build_scorers
 from vilbench.config.engine import EngineConfig
 from vilbench.config.problems import ProblemsConfig, load_problem_set
-from vilbench.config.recipe import PrmScorerConfig
+from vilbench.config.scorers import PrmScorerConfig
 from vilbench.display.text import visible
 from vilbench.embedded import model_folder
 from vilbench.errors import ImageError, RecipeError

@@ -7,6 +7,7 @@ and a GPU in half precision does all sizes in one call by the flash kernel that 
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -27,11 +28,19 @@ _FAMILIES = {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"}
 def batch_windows(model: Any) -> None:
     """Has the vision tower of `model` attend to its windows together, from now on.
 
+    The tower reads this from a configuration of its own then; that of the model, by which others
+    may be made, stays as it was.
+
     Args:
         model: A transformers image-text-to-text model; one of another family stays as it is.
     """
     if model.config.model_type in _FAMILIES:
-        model.model.visual.config._attn_implementation = _NAME
+        tower = model.model.visual
+        shared, own = tower.config, copy.copy(tower.config)
+        own._attn_implementation = _NAME
+        for part in tower.modules():
+            if getattr(part, "config", None) is shared:
+                part.config = own
 
 
 def attend_windows(

@@ -12,7 +12,8 @@ from rich.console import Console
 from vilbench import config
 from vilbench.cli import job
 from vilbench.cli.screen import say
-from vilbench.config.recipe import JudgeConfig, ScorerConfig, effective
+from vilbench.config.recipe import effective
+from vilbench.config.scorers import JudgeConfig, ScorerConfig
 from vilbench.config.stepbench import FileConfig, SplitConfig, StepbenchRecipe, SubsetConfig
 from vilbench.embedded import model_folder
 from vilbench.errors import InputError, RecipeError

@@ -1,8 +1,10 @@
 """Recipes, and the only tables from names to classes; classes are imported when built.
 
 So reading a recipe loads no torch. A recipe is YAML: `recipe` has its keys, `reading` the
-way from a file to a `Recipe`, `places` what a wrong one is told, `building` the way from a
-`Recipe` to problems, engines and scorers, `staffing` the way to workers that hold them.
+way from a file to a `Recipe`, `places` what a wrong one is told, `checking` what must be at
+hand before anything is loaded. `classes` is the table of names, `models` the way from keys to
+engines and scorers, `building` the way from a `Recipe` to all that it needs, `staffing` the
+way to workers that hold its models.
 """
 
 from vilbench.config.building import (
@@ -11,12 +13,10 @@ from vilbench.config.building import (
     build,
     build_method,
     build_scorers,
-    check_keys,
-    check_libraries,
-    check_scorer_keys,
     load_problems,
     plan,
 )
+from vilbench.config.checking import check_keys, check_libraries, check_scorer_keys
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.engine import EngineConfig, LocalEngineConfig, OpenAIEngineConfig
 from vilbench.config.loop import LoopRecipe, load_loop
@@ -31,14 +31,8 @@ from vilbench.config.reading import (
     parse_text,
     parse_training,
 )
-from vilbench.config.recipe import (
-    Experiment,
-    JudgeConfig,
-    LikelihoodConfig,
-    Recipe,
-    SampleConfig,
-    ScorerConfig,
-)
+from vilbench.config.recipe import Experiment, Recipe, SampleConfig
+from vilbench.config.scorers import JudgeConfig, LikelihoodConfig, ScorerConfig
 from vilbench.config.searching import SearchRecipe
 from vilbench.config.staff import ExecutorConfig
 from vilbench.config.staffing import staffed

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from vilbench.config.engine import CONTINUING, EngineConfig, LocalEngineConfig, OpenAIEngineConfig
-from vilbench.config.recipe import (
-    Experiment,
-    JudgeConfig,
-    PrmScorerConfig,
-    StepScorerConfig,
-    folders,
-)
+from vilbench.config.recipe import Experiment, folders
+from vilbench.config.scorers import JudgeConfig, PrmScorerConfig, StepScorerConfig
 from vilbench.search import RestMcts, Settings
 from vilbench.steps import FormatName
 from vilbench.types import Number, Record, Whole
 
-
-def _recalling(config: EngineConfig) -> EngineConfig:
-    """The engine with `recall` unless told otherwise: searches ask for a problem many times."""
-    if isinstance(config, LocalEngineConfig) and "recall" not in config.model_fields_set:
-        return config.model_copy(update={"recall": True})
-    return config
+Model = TypeVar("Model", LocalEngineConfig, PrmScorerConfig)
 
 
-def _asking(config: StepScorerConfig) -> StepScorerConfig:
+def _recalled(config: Model) -> Model:
+    """The model with `recall` unless told otherwise: searches ask for a problem many times."""
+    return (
+        config
+        if "recall" in config.model_fields_set
+        else config.model_copy(update={"recall": True})
+    )
+
+
+def _engine(config: EngineConfig) -> EngineConfig:
+    return _recalled(config) if isinstance(config, LocalEngineConfig) else config
+
+
+def _scorer(config: StepScorerConfig) -> StepScorerConfig:
     if isinstance(config, JudgeConfig):
-        return config.model_copy(update={"engine": _recalling(config.engine)})
-    return config
+        return config.model_copy(update={"engine": _engine(config.engine)})
+    return _recalled(config) if isinstance(config, PrmScorerConfig) else config
 
 
-SearchScorerConfig = Annotated[StepScorerConfig, AfterValidator(_asking)]
+SearchScorerConfig = Annotated[StepScorerConfig, AfterValidator(_scorer)]
 """A scorer that values the steps of a search."""
 
 
@@ -46,7 +49,7 @@ class PolicyConfig(Record):
         max_depth: Most steps of a solution.
     """
 
-    engine: Annotated[EngineConfig, AfterValidator(_recalling)]
+    engine: Annotated[EngineConfig, AfterValidator(_engine)]
     format: FormatName = "steps"
     temperature: Number = Field(default=1.0, ge=0)
     top_p: Number = Field(default=1.0, gt=0, le=1)

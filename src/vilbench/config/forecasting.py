@@ -18,19 +18,15 @@ from typing import Literal
 import PIL.Image
 
 from vilbench.collect.forest import Width, collect
-from vilbench.config.building import bound, method_of, sampler_of, scorer_of, scoring_width
+from vilbench.config.building import bound, method_of, sampler_of
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.engine import EngineConfig, LocalEngineConfig
 from vilbench.config.expecting import HERE, HOSTED, OWN_SERVER, ExpectConfig, SpeedConfig
 from vilbench.config.forecast import Forecast, Line, SetCount
+from vilbench.config.models import scorer_of, scoring_width
 from vilbench.config.problems import PUZZLES, ProblemsConfig, load_problem_set
-from vilbench.config.recipe import (
-    Experiment,
-    PrmScorerConfig,
-    Recipe,
-    RemoteScorerConfig,
-    ScorerConfig,
-)
+from vilbench.config.recipe import Experiment, Recipe
+from vilbench.config.scorers import PrmScorerConfig, RemoteScorerConfig, ScorerConfig
 from vilbench.embedded import model_folder
 from vilbench.engines.lengths import Lengths, by_name, of_folder
 from vilbench.engines.openai.money import TokenPrice, price_of
@@ -232,7 +228,7 @@ class _Figures:
         """A scorer that only counts, and its model."""
         engine = Rehearsal(model.name, model.lengths, reply_tokens=self.expect.reply_tokens)
         if isinstance(config, PrmScorerConfig):
-            scoring = RehearsedScoring(engine, config.way)
+            scoring = RehearsedScoring(engine, config.way, config.recall)
             return PrmScorer(scoring, engine.fingerprint, config.name), engine
         if isinstance(config, RemoteScorerConfig):
             scoring = RehearsedScoring(engine, "tree")

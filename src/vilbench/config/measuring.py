@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import fmean
 
-from vilbench.config.recipe import JudgeConfig, Recipe
+from vilbench.config.recipe import Recipe
+from vilbench.config.scorers import JudgeConfig
 from vilbench.errors import RunError
 from vilbench.evaluate.stages import noted
 from vilbench.store.run import Run

@@ -13,11 +13,7 @@ from vilbench.config.collecting import (
     SearchScorerConfig,
     WidthConfig,
 )
-from vilbench.config.recipe import (
-    Experiment,
-    Recipe,
-    SampleConfig,
-)
+from vilbench.config.recipe import Experiment, Recipe, SampleConfig
 from vilbench.search import Guided
 from vilbench.types import Whole
 

@@ -9,16 +9,19 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue, ValidationError
 
-from vilbench.config.building import build_engine, build_scorers, check_scorer_keys, scoring_width
+from vilbench.config.building import build_engine, build_scorers
+from vilbench.config.checking import check_scorer_keys
 from vilbench.config.engine import (
     EngineConfig,
     LocalEngineConfig,
     OpenAIEngineConfig,
     PatienceConfig,
 )
+from vilbench.config.models import scoring_width
 from vilbench.config.places import refusal
 from vilbench.config.reading import load
-from vilbench.config.recipe import PrmScorerConfig, Recipe, ScorerConfig
+from vilbench.config.recipe import Recipe
+from vilbench.config.scorers import PrmScorerConfig, ScorerConfig
 from vilbench.embedded import model_folder
 from vilbench.errors import CheckpointError, RecipeError
 from vilbench.evaluate.pools import ScorerPlan

@@ -14,7 +14,8 @@ from pydantic import Field
 
 from vilbench.config.collecting import CollectRecipe
 from vilbench.config.engine import EngineConfig, LocalEngineConfig
-from vilbench.config.recipe import PrmScorerConfig, Recipe, RemoteScorerConfig, ScorerConfig
+from vilbench.config.recipe import Recipe
+from vilbench.config.scorers import PrmScorerConfig, RemoteScorerConfig, ScorerConfig
 from vilbench.embedded import PREFIX
 from vilbench.evaluate.stages import SAMPLE, SCORE
 from vilbench.executors.bench import Facts

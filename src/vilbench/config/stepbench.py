@@ -11,7 +11,8 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 
 from vilbench.config.places import refusal
 from vilbench.config.reading import find, read_yaml
-from vilbench.config.recipe import PrmScorerConfig, ScorerConfig, effective, folders, told_apart
+from vilbench.config.recipe import effective, folders
+from vilbench.config.scorers import PrmScorerConfig, ScorerConfig, told_apart
 from vilbench.errors import RecipeError
 from vilbench.stepbench.marks import Kind, MarkedSet, load
 from vilbench.types import Number, Record, Whole

@@ -136,16 +136,23 @@ class Rehearsal:
 
     async def score_tokens(self, prompt: Prompt, replies: Sequence[str]) -> list[tuple[Token, ...]]:
         """Tokens of the replies, a token a word; see `LikelihoodModel`."""
-        self.read(prompt, [self.lengths.of_text(reply) for reply in replies])
+        suffixes = [self.lengths.of_text(reply) for reply in replies]
+        self.read(prompt, suffixes, self._cached(prompt))
         return [(Token(reply, -1.0),) for reply in replies]
 
-    def read(self, prompt: Prompt, suffixes: Sequence[float]) -> None:
-        """Counts a prompt that is read once, with texts of so many tokens behind it."""
+    def read(self, prompt: Prompt, suffixes: Sequence[float], cached: float) -> None:
+        """Counts a prompt that is read once, with texts of so many tokens behind it.
+
+        Args:
+            prompt: The prompt.
+            suffixes: Tokens of each text.
+            cached: Tokens of the prompt that need not be computed again.
+        """
         self.work += Work(
             requests=1,
             completions=len(suffixes),
             prompt_tokens=self.of_prompt(prompt) + sum(suffixes),
-            cached_tokens=self._cached(prompt),
+            cached_tokens=cached,
             images=len(prompt.images),
         )
 
@@ -245,13 +252,19 @@ class ReadScores:
 class RehearsedScoring:
     """The scoring of a reward model that only counts, by its way of sharing prefixes.
 
+    As the real one does, the ways "shared" and "tree" compute a question once, however often
+    it is scored.
+
     Attributes:
         model: Takes the count.
         way: "per-prefix", "per-candidate", "shared" or "tree".
+        recall: Whether "tree" computes steps once, too.
     """
 
     model: Rehearsal
     way: str = "tree"
+    recall: bool = False
+    _known: dict[Prompt, set[tuple[str, ...]]] = field(default_factory=dict)
 
     def score(
         self, parts: Sequence[str | Image], candidates: Sequence[Sequence[str]]
@@ -267,7 +280,8 @@ class RehearsedScoring:
                 for one, some in zip(candidates, lengths, strict=True)
                 for place in range(len(one))
             }
-            read = sum(nodes.values())
+            recalled = self._known.get(prompt, ()) if self.recall else ()
+            read = sum(nodes[node] for node in nodes if node not in recalled)
         elif self.way == "shared":
             read = sum(whole)
         elif self.way == "per-candidate":
@@ -276,9 +290,14 @@ class RehearsedScoring:
             prefixes = [sum(one[: place + 1]) for one in lengths for place in range(len(one))]
             read = sum(prefixes) + before * (len(prefixes) - 1)
         share = read / max(len(candidates), 1)
-        self.model.read(prompt, [share] * len(candidates))
+        cached = before if prompt in self._known else 0.0
+        if self.way in ("shared", "tree"):
+            self._known.setdefault(prompt, set())
+        if self.recall and self.way == "tree":
+            self._known[prompt].update(nodes)
+        self.model.read(prompt, [share] * len(candidates), cached)
         return ReadScores(
             tuple((0.5,) * len(one) for one in candidates),
             tuple(round(before + length) for length in whole),
-            tuple(round(share + before * (k == 0)) for k in range(len(candidates))),
+            tuple(round(share + (before - cached) * (k == 0)) for k in range(len(candidates))),
         )
