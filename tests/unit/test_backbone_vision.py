@@ -53,9 +53,9 @@ def test_features_and_gradients_are_those_of_the_stock_loop(family: str) -> None
         calls.append(len(args))
         return stock(*args, **kwargs)
 
-    stock = model.config.vision_config._attn_implementation
+    before = model.config.vision_config._attn_implementation
     batch_windows(model)
-    assert model.config.vision_config._attn_implementation == stock  # others are made by it
+    assert model.config.vision_config._attn_implementation == before  # others are made by it
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
         ours, our_gradients = run()
