@@ -101,7 +101,7 @@ def test_little_room_costs_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit is computed again."""
     roomy = PrmScoring(tiny(), "tree", recall=True)
     shape = roomy._forwards._shape
-    monkeypatch.setattr(forwards, "_REMEMBERED", 20 * shape.token_bytes)
+    monkeypatch.setitem(forwards._RECALLED, "cpu", 20 * shape.token_bytes)
     narrow = PrmScoring(tiny(), "tree", recall=True)
     for k in range(4):
         candidates = [STEPS[:k], (*STEPS[: k + 1], "Answer: 12"), (STEPS[0], f"or {k}")]

@@ -29,8 +29,10 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Most tokens of a forward by kind of device: more would not fill it better."""
 
 _REMEMBERED = 1 << 30
-"""Bytes of keys and values of prompts that are kept: a search scores its questions many times.
-As many again of steps where these are recalled."""
+"""Bytes of keys and values of prompts that are kept: a search scores its questions many times."""
+
+_RECALLED = {"cpu": 1 << 28, "cuda": 1 << 30}
+"""Likewise of steps, where these are recalled, by kind of device."""
 
 
 class Reading(NamedTuple):
@@ -135,7 +137,8 @@ class Forwards:
         self._backbone = Backbone(model.backbone, remember=16)
         self._shape = self._backbone.shape
         self._recalls = recall
-        self._recall = Recall(self._shape, _REMEMBERED if recall else 0)
+        most = _RECALLED.get(self._shape.device.type, 1 << 28)
+        self._recall = Recall(self._shape, most if recall else 0)
         self._inner: Any = model.backbone.model
         self._decoder: Any = model.backbone.get_decoder()
         if max_batch_tokens is None:
