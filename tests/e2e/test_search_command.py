@@ -9,6 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from transformers import AutoProcessor
+
+from vilbench.backbone.tokens import PromptEncoder
+from vilbench.collect.forest import noted_key
+from vilbench.embedded import model_folder
+from vilbench.prm.folder import load
+from vilbench.search.tree import NodeRecord, TreeRecord
+from vilbench.steps import FORMATS, question_parts
+from vilbench.store import trees
+from vilbench.store.run import Run
+
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -38,6 +49,39 @@ def test_a_search_is_a_run_like_any_other(tmp_path: Path) -> None:
     assert json.loads((run / "results.json").read_text())["rows"] == results["rows"]
     other = vilbench(*asked[:-2], "--beams", 3, "--out", run, code=2)
     assert "--fresh" in other
+
+
+def test_every_token_of_a_search_is_computed_once(tmp_path: Path) -> None:
+    """By the policy its question and what it writes, by the reward model its question and steps."""
+    folder = tmp_path / "run"
+    vilbench(
+        "search", "embedded-search", "--limit", 3, "--beams", 2, "--widths", 2, "--out", folder
+    )
+    policy = PromptEncoder(AutoProcessor.from_pretrained(model_folder("embedded:small")))
+    judge = load(model_folder("embedded:vilprm")).encoder()
+    with Run.read(folder) as run:
+        problems = {problem.id: problem for problem in run.problems()}
+        grown = list(trees.trees(run, noted_key(run) or ""))
+    assert len(grown) == 3
+    for tree, spent in grown:
+        problem = problems[tree.problem_id]
+        asked = len(policy.encode(FORMATS["steps-brief"].ask(problem)).ids)
+        read = spent.policy.prompt_tokens - spent.policy.cached_tokens
+        # Where steps are joined a token may be another than the one that was written.
+        assert asked <= read <= asked + len(tree.nodes)
+        judged = [steps_of(tree, node) for node in tree.nodes if node.judged is not None]
+        assert max(map(len, judged)) >= 3
+        encoded = judge.encode_all(question_parts(problem), judged)
+        steps = {one.ids[: k + 1] for one in encoded for k in range(len(one.ids))}
+        computed = spent.evaluator.prompt_tokens - spent.evaluator.cached_tokens
+        assert computed == len(encoded[0].prompt.ids) + len(steps)
+
+
+def steps_of(tree: TreeRecord, node: NodeRecord) -> tuple[str, ...]:
+    """The texts of the steps up to a node."""
+    if node.parent is None:
+        return ()
+    return (*steps_of(tree, tree.nodes[node.parent]), node.step)
 
 
 def test_what_it_would_cost_and_wrong_schedules() -> None:
