@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from vilbench.backbone.memory import ran_out
 from vilbench.backbone.model import Backbone
-from vilbench.backbone.prefill import Placed
-from vilbench.backbone.tokens import Encoded
+from vilbench.backbone.tokens import Encoded, Pixels
 from vilbench.prm.model import RewardModel
 from vilbench.prm.runs import Packing, behind, joined, pack
 from vilbench.prm.trunk import KeyValue, Trunk, run_packed
+from vilbench.types import Image
 
 Values = npt.NDArray[np.float32]
 """Values after tokens."""
@@ -46,8 +46,22 @@ class Reading(NamedTuple):
 class Bundle(NamedTuple):
     """A prompt and the sequences that stand behind it; there is at least one."""
 
-    prompt: Placed
+    prompt: Encoded
     sequences: Sequence[Sequence[int]]
+
+
+class _Prompt(NamedTuple):
+    """A prompt, and what the position of a token behind its images is more than its index."""
+
+    encoded: Encoded
+    shift: int
+
+
+class _Stem(NamedTuple):
+    """What is kept of a prompt: keys and values of every layer, and its `shift`."""
+
+    states: list[KeyValue]
+    shift: int
 
 
 @dataclass
@@ -76,6 +90,7 @@ class Forwards:
 
     Args:
         model: In evaluation mode.
+        pixels: Image inputs of the images of a prompt; asked only where they are needed.
         max_batch_tokens: Most tokens of a forward of packed candidates.
 
     Attributes:
@@ -86,10 +101,16 @@ class Forwards:
         ValueError: The budget is below 1.
     """
 
-    def __init__(self, model: RewardModel, max_batch_tokens: int | None) -> None:
+    def __init__(
+        self,
+        model: RewardModel,
+        pixels: Callable[[tuple[Image, ...]], Pixels],
+        max_batch_tokens: int | None,
+    ) -> None:
         self.counts = ScoringCounts()
-        self._stems: OrderedDict[Encoded, list[KeyValue]] = OrderedDict()
+        self._stems: OrderedDict[Encoded, _Stem] = OrderedDict()
         self._model = model
+        self._pixels = pixels
         self._backbone = Backbone(model.backbone, remember=16)
         self._shape = self._backbone.shape
         self._inner: Any = model.backbone.model
@@ -100,7 +121,7 @@ class Forwards:
             raise ValueError(f"a batch of {max_batch_tokens} tokens")
         self._budget = max_batch_tokens
 
-    def whole(self, prompt: Placed, ids: Sequence[int]) -> Reading:
+    def whole(self, prompt: Encoded, ids: Sequence[int]) -> Reading:
         """Values after `ids` that stand behind a prompt, everything computed anew."""
         hidden = self._own(prompt, ids)
         self._held(len(hidden) * self._shape.token_bytes // self._shape.layers)
@@ -111,27 +132,32 @@ class Forwards:
         """Values after the sequences of one or more prompts, in as few forwards as may be.
 
         Each prompt is packed with its own sequences, which share it; prompts share nothing.
-        Prompts that were seen lately are not computed again. Images of the others go through
-        the vision tower together.
+        Prompts that were seen lately are not computed again, and their pixels are not asked
+        for. Images of the others go through the vision tower together.
 
         Args:
             bundles: The prompts with their sequences.
             share: Whether what sequences of one prompt begin with in common is computed once.
         """
-        stems = [self._stems.get(one.prompt.encoded) for one in bundles]
-        self._encode([one for one, stem in zip(bundles, stems, strict=True) if stem is None])
+        stems = [self._stems.get(one.prompt) for one in bundles]
+        self._encode([one.prompt for one, stem in zip(bundles, stems, strict=True) if stem is None])
         packings: list[Packing] = []
-        prompts: dict[int, Encoded] = {}
+        prompts: dict[int, _Prompt] = {}
         kept: dict[int, list[KeyValue]] = {}
         ids: list[npt.NDArray[np.int64]] = []
         positions: list[npt.NDArray[np.int64]] = []
         computed: list[int] = []
         for one, stem in zip(bundles, stems, strict=True):
-            prompt, place = one.prompt.encoded, sum(len(packing.runs) for packing in packings)
+            prompt, place = one.prompt, sum(len(packing.runs) for packing in packings)
             if stem is None:
-                prompts[place] = prompt
+                pixels = self._pixels(prompt.images)
+                shift = self._backbone.shift(prompt, pixels)
+                prompts[place] = _Prompt(prompt, shift)
+                ids.append(np.array(prompt.ids, dtype=np.int64))
+                positions.append(self._positions(prompt, pixels, shift))
             else:
-                kept[place] = stem
+                shift = stem.shift
+                kept[place] = stem.states
                 self._stems.move_to_end(prompt)
             packing = behind(
                 len(prompt.ids), pack(one.sequences, share=share), known=stem is not None
@@ -139,17 +165,14 @@ class Forwards:
             packings.append(packing)
             added = [0] * len(one.sequences)
             added[0] = packing.runs[0].end
-            known = self._places(one.prompt, max(map(len, one.sequences)))
             for run in packing.runs:
                 if run.sequence is None:
-                    ids.append(np.array(prompt.ids[: run.end], dtype=np.int64))
-                    positions.append(known[:, : run.end])
                     continue
                 count = run.end - run.begin
                 added[run.sequence] += count
                 ids.append(np.array(one.sequences[run.sequence][run.skip :], dtype=np.int64))
-                first = len(prompt.ids) + run.skip
-                positions.append(known[:, first : first + count])
+                first = len(prompt.ids) + run.skip + shift
+                positions.append(np.tile(np.arange(first, first + count), (self._backbone.axes, 1)))
             computed += added
         packing = joined(packings)
         trunk = Trunk(self._shape, packing, kept)
@@ -168,12 +191,11 @@ class Forwards:
         self._stems.clear()
         self._backbone.forget_images()
 
-    def _encode(self, bundles: Sequence[Bundle]) -> None:
+    def _encode(self, prompts: Sequence[Encoded]) -> None:
         """Has the images of prompts at hand."""
         counts = self._backbone.counts
         before = counts.image_encodings
-        shown = [one.prompt for one in bundles if one.prompt.encoded.images]
-        pixels = {one.encoded.images: one.pixels for one in shown}
+        pixels = {one.images: self._pixels(one.images) for one in prompts if one.images}
         while True:
             try:
                 self._backbone.encode_images(pixels)
@@ -184,9 +206,9 @@ class Forwards:
             self._make_room()
         self.counts.image_encodings += counts.image_encodings - before
 
-    def _remember(self, prompt: Encoded, stem: list[KeyValue]) -> None:
+    def _remember(self, prompt: _Prompt, states: list[KeyValue]) -> None:
         """Keeps the keys and values of a prompt, and lets go those that were used longest ago."""
-        self._stems[prompt] = stem
+        self._stems[prompt.encoded] = _Stem(states, prompt.shift)
         total = sum(len(known.ids) for known in self._stems) * self._shape.token_bytes
         while total > _REMEMBERED:
             gone, _ = self._stems.popitem(last=False)
@@ -200,16 +222,12 @@ class Forwards:
             torch.cuda.empty_cache()
         return known
 
-    def _places(self, prompt: Placed, more: int) -> npt.NDArray[np.int64]:
-        """Positions `[A, P + more]` of a prompt's tokens and of those behind them."""
-        end = prompt.encoded.image_end
-        known = self._backbone.positions(prompt.encoded, prompt.pixels)
-        axes = self._backbone.axes
-        length = len(prompt.encoded.ids) + more
-        places = np.arange(length) + self._backbone.shift(prompt.encoded, prompt.pixels)
-        spread = np.repeat(places[None], axes, axis=0)
-        spread[:, :end] = known[:, :end]
-        return spread
+    def _positions(self, prompt: Encoded, pixels: Pixels, shift: int) -> npt.NDArray[np.int64]:
+        """Positions `[A, P]` of a prompt's tokens."""
+        places = np.tile(np.arange(len(prompt.ids)) + shift, (self._backbone.axes, 1))
+        end = prompt.image_end
+        places[:, :end] = self._backbone.positions(prompt, pixels)[:, :end]
+        return places
 
     def _all(
         self,
@@ -217,7 +235,7 @@ class Forwards:
         trunk: Trunk,
         ids: npt.NDArray[np.int64],
         positions: npt.NDArray[np.int64],
-        prompts: Mapping[int, Encoded],
+        prompts: Mapping[int, _Prompt],
         *,
         apart: bool,
     ) -> Values:
@@ -250,11 +268,12 @@ class Forwards:
         self._held(trunk.peak_bytes)
         return values
 
-    def _own(self, prompt: Placed, more: Sequence[int]) -> Tensor:
+    def _own(self, prompt: Encoded, more: Sequence[int]) -> Tensor:
         """Last hidden states `[L, W]` of prompt and `more`, by the model's own forward."""
         device = self._shape.device
-        ids = torch.tensor([[*prompt.encoded.ids, *more]], device=device)
-        inputs: dict[str, Any] = {name: value.to(device) for name, value in prompt.pixels.items()}
+        ids = torch.tensor([[*prompt.ids, *more]], device=device)
+        pixels = self._pixels(prompt.images)
+        inputs: dict[str, Any] = {name: value.to(device) for name, value in pixels.items()}
         if inputs and self._backbone.axes > 1:
             inputs["mm_token_type_ids"] = (ids == self._backbone.image_id).int()
         hidden: Tensor = self._inner(
@@ -264,7 +283,7 @@ class Forwards:
             **inputs,
         ).last_hidden_state
         self._count(ids.shape[1])
-        self.counts.image_encodings += len(prompt.encoded.images)
+        self.counts.image_encodings += len(prompt.images)
         return hidden[0]
 
     def _chunk(
@@ -273,7 +292,7 @@ class Forwards:
         positions: npt.NDArray[np.int64],
         trunk: Trunk,
         chunk: range,
-        prompts: Mapping[int, Encoded],
+        prompts: Mapping[int, _Prompt],
     ) -> Values:
         """Values of the tokens of some runs."""
         device = self._shape.device
@@ -282,7 +301,7 @@ class Forwards:
         if self._backbone.axes == 1:
             places = places[0]
         embedded = self._backbone.embed(torch.from_numpy(ids).to(device))
-        begins = {sight.begins[k]: prompt for k, prompt in prompts.items()}
+        begins = {sight.begins[k]: one.encoded for k, one in prompts.items()}
         for begin, prompt in begins.items():
             if prompt.images:
                 self._backbone.place_images(embedded[begin:], prompt)
@@ -290,8 +309,8 @@ class Forwards:
         hidden = run_packed(self._decoder, embedded, places, sight, self._shape.layers, deeper)
         values: Values = self._model.head(hidden).cpu().numpy()
         trunk.close(sight)
-        for k, prompt in prompts.items():
-            self._remember(prompt, sight.keep[k])
+        for k, one in prompts.items():
+            self._remember(one, sight.keep[k])
         self._count(len(ids))
         return values
 
