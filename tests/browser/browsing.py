@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from child import Child
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
@@ -77,44 +78,24 @@ def _address(process: subprocess.Popen[str]) -> str:
     raise AssertionError(f"the viewer did not start: {said}")
 
 
-class Writer:
-    """A process that writes a run when it is told to (`growing.py`)."""
+class Writer(Child):
+    """A process that has a run in `folder` open and writes when it is told to (`growing.py`)."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, folder: Path) -> None:
+        super().__init__([sys.executable, Path(__file__).with_name("growing.py"), folder])
+        assert self.line() == "open"
 
-    def tell(self, *words: str) -> None:
+    def store(self, *words: str) -> None:
         """Returns when it has stored what it was told to, word by word."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         for word in words:
-            self._process.stdin.write(word + "\n")
-            self._process.stdin.flush()
-            assert self._process.stdout.readline().startswith(word)
+            self.tell(word)
+            assert self.line().startswith(word)
 
     def end(self) -> None:
         """It closes the run and ends."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        assert self._process.wait(30) == 0
-
-
-@contextmanager
-def writer(folder: Path) -> Iterator[Writer]:
-    """A run in `folder` that another process has open."""
-    process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("growing.py"), folder],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        yield Writer(process)
-    finally:
-        process.kill()
-        process.wait(20)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import browser, clean, until, viewer, watched, writer
+from browsing import Writer, browser, clean, until, viewer, watched
 from playwright.sync_api import Browser, Page
 
 from vilbench.search import NodeRecord, TreeRecord
@@ -169,8 +169,8 @@ def test_without_a_script_everything_is_behind_links(chrome: Browser, site: str)
 
 
 def test_a_list_grows_while_trees_are_collected(chrome: Browser, site: str, folder: Path) -> None:
-    with writer(folder / "growing") as told:
-        told.tell("grow", "grow")
+    with Writer(folder / "growing") as told:
+        told.store("grow", "grow")
         with watched(chrome, site) as (page, _):
             until(lambda: page.goto(site) is not None and "growing" in page.inner_text("main"))
             page.goto(trees_of(site, page, "growing"))
@@ -178,9 +178,9 @@ def test_a_list_grows_while_trees_are_collected(chrome: Browser, site: str, fold
             assert rows.count() == 2
             page.evaluate("window.same = true")
             page.locator("tbody a").first.focus()
-            told.tell("grow")
+            told.store("grow")
             until(lambda: rows.count() == 3)
-            told.tell("grow", "grow")
+            told.store("grow", "grow")
             until(lambda: rows.count() == 5)
             assert page.evaluate("window.same")
             assert page.evaluate("document.activeElement.textContent") == "What is 0?"

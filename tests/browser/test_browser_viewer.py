@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from browsing import browser, clean, until, viewer, watched, writer
+from browsing import Writer, browser, clean, until, viewer, watched
 from growing import begin, grow, score, solve
 from legible import CONTRAST, STRUCTURE
 from playwright.sync_api import Browser, Page
@@ -93,18 +93,18 @@ def test_filters_of_problems(site: str, page: Page) -> None:
 
 
 def test_a_run_is_followed_while_it_goes_on(chrome: Browser, site: str, folder: Path) -> None:
-    with writer(folder / "growing") as told:
-        told.tell("solve")
+    with Writer(folder / "growing") as told:
+        told.store("solve")
         with watched(chrome, site) as (page, _):
             until(lambda: page.goto(site) is not None and "growing" in page.inner_text("main"))
             page.goto(run_of(site, page, "growing"))
             stages = page.locator("table.stages")
             assert "1 of 9" in stages.inner_text()
             page.evaluate("window.same = true")
-            told.tell("solve", "solve")
+            told.store("solve", "solve")
             until(lambda: "3 of 9" in stages.inner_text())
             assert "waits" in stages.inner_text()
-            told.tell("score")
+            told.store("score")
             until(lambda: "1 of 3" in stages.inner_text())
             assert page.evaluate("window.same")
             told.end()
@@ -113,8 +113,8 @@ def test_a_run_is_followed_while_it_goes_on(chrome: Browser, site: str, folder: 
 
 
 def test_a_page_that_is_left_asks_for_nothing(chrome: Browser, site: str, folder: Path) -> None:
-    with writer(folder / "hidden") as told:
-        told.tell("solve")
+    with Writer(folder / "hidden") as told:
+        told.store("solve")
         with watched(chrome, site) as (page, _):
             until(lambda: page.goto(site) is not None and "hidden" in page.inner_text("main"))
             page.goto(run_of(site, page, "hidden"))
@@ -128,7 +128,7 @@ def test_a_page_that_is_left_asks_for_nothing(chrome: Browser, site: str, folder
             )
             page.wait_for_timeout(300)
             asked.clear()
-            told.tell("solve")
+            told.store("solve")
             page.wait_for_timeout(3_000)
             assert asked == []
             page.evaluate("window.gone = false")

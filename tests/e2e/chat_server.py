@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from loopback import JSON, Handler, Loopback
 
 
-class ChatServer:
+class ChatServer(Loopback):
     """Solutions of three steps that end with a letter, and verdicts from 1 to 5.
 
     What it says depends on the messages, the model and the seed alone, so that two runs of
@@ -24,42 +24,20 @@ class ChatServer:
         self.asked: dict[str, list[dict[str, Any]]] = {}
         asked, lock = self.asked, threading.Lock()
 
-        class Handler(BaseHTTPRequestHandler):
+        class Answering(Handler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            def answer(self) -> None:
+                body = json.loads(self.body())
                 with lock:
                     asked.setdefault(body["model"], []).append(body)
-                said = json.dumps(_answer(body)).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
+                self.give(json.dumps(_answer(body)).encode(), JSON)
 
-            def log_message(self, *_: object) -> None:
-                """Keeps quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(Answering)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{super().url}/v1"
 
 
 def _answer(body: dict[str, Any]) -> dict[str, Any]:

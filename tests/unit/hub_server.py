@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from loopback import JSON, Handler, Loopback
 
-class _Hub(BaseHTTPRequestHandler):
+
+class _Hub(Handler):
     protocol_version = "HTTP/1.1"
     folder: Path
     repository: str
     commit: str
     seen: list[str]
 
-    def log_message(self, *_: object) -> None:
-        """Nothing on the screen."""
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+    def answer(self) -> None:
+        body = self.body().decode()
         given = json.loads(body) if body.startswith("{") else parse_qs(body)
-        self._answer([str(path) for path in given.get("paths", [])])
-
-    def _answer(self, paths: list[str] | None = None) -> None:
+        paths = [str(one) for one in given.get("paths", [])]
         path = unquote(urlsplit(self.path).path)
         self.seen.append(path)
         info, files = f"/api/datasets/{self.repository}", f"/datasets/{self.repository}/resolve/"
@@ -46,11 +35,11 @@ class _Hub(BaseHTTPRequestHandler):
             whole = "recursive=true" in urlsplit(self.path).query.lower()
             self._json(self._tree(f"{below}/" if below else "", whole=whole))
         elif path == f"{info}/paths-info/{self.commit}":
-            self._json([self._entry(name) for name in paths or [] if name in self._names()])
+            self._json([self._entry(name) for name in paths if name in self._names()])
         elif path.startswith(f"{files}{self.commit}/"):
             self._file(path.removeprefix(f"{files}{self.commit}/"))
         else:
-            self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+            self.give(b"", {"X-Error-Code": "RevisionNotFound"}, 404)
 
     def _names(self) -> list[str]:
         found = [path for path in self.folder.rglob("*") if path.is_file()]
@@ -77,23 +66,14 @@ class _Hub(BaseHTTPRequestHandler):
 
     def _file(self, name: str) -> None:
         if name not in self._names():
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            self.give(b"", {"X-Error-Code": "EntryNotFound"}, 404)
             return
         tag = self._entry(name)["oid"]
         headers = {"ETag": f'"{tag}"', "X-Repo-Commit": self.commit}
-        self._send(200, (self.folder / name).read_bytes(), headers)
+        self.give((self.folder / name).read_bytes(), headers)
 
     def _json(self, value: object) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.give(json.dumps(value).encode(), JSON)
 
 
 class Hub:
@@ -109,12 +89,5 @@ def hub(folder: Path, repository: str, commit: str) -> Iterator[Hub]:
     """Serves a folder as the files of a data set at a commit."""
     seen: list[str] = []
     given = {"folder": folder, "repository": repository, "commit": commit, "seen": seen}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Given", (_Hub,), given))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield Hub(f"http://127.0.0.1:{server.server_port}", seen)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with Loopback(type("Given", (_Hub,), given)) as server:
+        yield Hub(server.url, seen)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 import struct
 import threading
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+
+from loopback import Handler, Loopback
 
 from vilbench.testing import tiny_png
 
@@ -30,7 +28,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + end
 
 
-class ImageServer:
+class ImageServer(Loopback):
     """Gives images, until it is left.
 
     Args:
@@ -53,63 +51,43 @@ class ImageServer:
         self.left = threading.Event()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Giving(Handler):
+            def answer(self) -> None:
                 outer.asked.append(self.path)
                 outer.shown = dict(self.headers.items())
                 with contextlib.suppress(OSError):
                     outer.answer(self)
                 self.close_connection = True
 
-            def log_message(self, *_: object) -> None:
-                """Keeps quiet."""
+        super().__init__(Giving, host, port, certificate)
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
-            )
-        self.port: int = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
         self.left.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().stop()
 
-    def answer(self, to: BaseHTTPRequestHandler) -> None:
+    def answer(self, to: Handler) -> None:
         """Answers as the path says."""
         name, _, what = to.path.partition("?")[0].removeprefix("/").partition("/")
         if name == "sound":
-            _give(to, SOUND, {"Content-Type": "image/png"})
+            to.give(SOUND, {"Content-Type": "image/png"})
         elif name == "large":
-            _give(to, SOUND + b"\0" * int(what), {})
+            to.give(SOUND + b"\0" * int(what))
         elif name == "typed":
-            _give(to, SOUND, {"Content-Type": "text/html"})
+            to.give(SOUND, {"Content-Type": "text/html"})
         elif name == "untyped":
-            _give(to, b"<script>alert(1)</script>", {"Content-Type": "image/png"})
+            to.give(b"<script>alert(1)</script>", {"Content-Type": "image/png"})
         elif name == "svg":
-            _give(to, b"<svg xmlns='http://www.w3.org/2000/svg'/>", {"Content-Type": "image/png"})
+            to.give(b"<svg xmlns='http://www.w3.org/2000/svg'/>", {"Content-Type": "image/png"})
         elif name == "bomb":
-            _give(to, bomb(50_000, 50_000), {"Content-Type": "image/png"})
+            to.give(bomb(50_000, 50_000), {"Content-Type": "image/png"})
         elif name == "packed":
-            _give(to, SOUND, {"Content-Encoding": "gzip"})
+            to.give(SOUND, {"Content-Encoding": "gzip"})
         elif name == "status":
-            _give(to, SOUND, {"Location": "/sound"}, int(what))
+            to.give(SOUND, {"Location": "/sound"}, int(what))
         elif name == "cut":
-            _give(to, SOUND[:40], {"Content-Length": "1000"})
+            to.give(SOUND[:40], {"Content-Length": "1000"})
         elif name == "announced":
-            _give(to, b"", {"Content-Length": str(1 << 40)})
+            to.give(b"", {"Content-Length": str(1 << 40)})
             self.left.wait(5)
         elif name == "silent":
             self.left.wait(5)
@@ -125,13 +103,3 @@ class ImageServer:
             while not self.left.wait(0 if name == "endless" else 0.02):
                 to.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
                 self.sent += len(part)
-
-
-def _give(
-    to: BaseHTTPRequestHandler, data: bytes, headers: dict[str, str], status: int = 200
-) -> None:
-    to.send_response(status)
-    for name, value in {"Content-Length": str(len(data)), **headers}.items():
-        to.send_header(name, value)
-    to.end_headers()
-    to.wfile.write(data)

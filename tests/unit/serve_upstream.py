@@ -8,17 +8,17 @@ request by a line on standard output.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from child import Child
+from loopback import JSON, Handler, Loopback
 
 SAID = "Step 1: I look.\nStep 2: It is {}.\nAnswer: {}"
 
 
-class ChatProcess:
+class ChatProcess(Child):
     """The server, running.
 
     Args:
@@ -26,11 +26,8 @@ class ChatProcess:
     """
 
     def __init__(self, port: int = 0) -> None:
-        command = [sys.executable, __file__, str(port)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.port = int(self._line())
+        super().__init__([sys.executable, __file__, str(port)])
+        self.port = int(self.line())
 
     @property
     def url(self) -> str:
@@ -39,35 +36,11 @@ class ChatProcess:
     def has_been_asked(self, times: int = 1) -> None:
         """Waits until it holds so many more requests."""
         for _ in range(times):
-            assert self._line() == "asked"
+            assert self.line() == "asked"
 
     def go(self) -> None:
         """Lets the answers out that were held."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait(10)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        self.tell("go")
 
 
 def answer(body: dict[str, Any]) -> bytes:
@@ -91,33 +64,26 @@ def tell(line: object) -> None:
 def main() -> None:
     going = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        def answer(self) -> None:
+            body = json.loads(self.body())
             tell("asked")
             asked = json.dumps(body["messages"])
             said = answer(body)
             if "wait" in asked:
                 going.wait(60)
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
             if "half" in asked:
-                self.wfile.write(said[: len(said) // 2])
+                length = {"Content-Length": str(len(said))}
+                self.give(said[: len(said) // 2], {**JSON, **length})
                 self.wfile.flush()
                 going.wait(60)
-                said = said[len(said) // 2 :]
-            self.wfile.write(said)
+                self.wfile.write(said[len(said) // 2 :])
+            else:
+                self.give(said, JSON)
 
-        def log_message(self, *_: object) -> None:
-            """Keeps quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    tell(server.server_address[1])
+    tell(Loopback(Answering, port=int(sys.argv[1])).port)
     for _ in sys.stdin:
         going.set()
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scoring_data import tiny
 
+from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import InputError
-from vilbench.prm.scoring import Asked, PrmScoring
+from vilbench.prm.scoring import Asked, PrmScoring, Way
 from vilbench.types import Image
 
 STEPS = (
@@ -70,8 +71,61 @@ def test_the_work_is_done_once_and_in_one_forward() -> None:
     assert counts.forwards == 1
     assert counts.image_encodings == 3  # sets of images that are alike are encoded once
     alone = [PrmScoring(tiny(), "tree").score(one.parts, one.candidates) for one in some]
-    assert counts.tokens == sum(one.counts.tokens for one in alone)
+    # The last three questions are the first three again.
+    assert counts.tokens == sum(one.counts.tokens for one in alone[:3])
     assert sum(one.counts.forwards for one in alone) == 12
+
+
+@pytest.mark.parametrize("way", ["shared", "tree"])
+def test_a_question_that_comes_twice_is_computed_once(way: Way) -> None:
+    first, other = asked(1, (0,), [(2, 4), (2, 5)]), asked(2, (1,), [(2,)])
+    again = asked(1, (0,), [(2, 4), (), (3,)])
+    found = PrmScoring(tiny(), way).score_many([first, other, again])
+    for one, scored in zip([first, other, again], found, strict=True):
+        alone = PrmScoring(tiny(), way).score(one.parts, one.candidates)
+        assert scored.lengths == alone.lengths
+        for row, expected in zip(scored.values, alone.values, strict=True):
+            assert row == pytest.approx(expected, abs=1e-5)
+    counts = found[0].counts
+    assert counts.image_encodings == 2
+    assert counts.tokens == sum(sum(scored.computed) for scored in found)
+    joint = PrmScoring(tiny(), way)
+    merged = joint.score(first.parts, [*first.candidates, *again.candidates])
+    apart = joint.score(other.parts, other.candidates)
+    assert counts.tokens == merged.counts.tokens + apart.counts.tokens
+    assert (found[0].computed + found[2].computed, found[1].computed) == (
+        merged.computed,
+        apart.computed,
+    )
+    # The candidate that was there before costs nothing in a tree, and the empty one nowhere.
+    assert [tokens == 0 for tokens in found[2].computed] == [way == "tree", True, False]
+
+
+@pytest.mark.parametrize("way", ["shared", "tree"])
+def test_pixels_of_a_known_question_are_not_made_again(
+    monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    made: list[tuple[Image, ...]] = []
+    expand = PromptEncoder._expand
+
+    def counted(encoder: PromptEncoder, control: str, images: tuple[Image, ...]) -> list[int]:
+        made.append(images)
+        return expand(encoder, control, images)
+
+    monkeypatch.setattr(PromptEncoder, "_expand", counted)
+    one, more = asked(1, (0,), [(2, 4)]), asked(1, (0,), [(5,), (2, 3)])
+    known = PrmScoring(tiny(), way)
+    expected = [known.score(two.parts, two.candidates).values for two in (one, more)]
+    known.forget()
+    known.score(one.parts, one.candidates)
+    made.clear()
+    # So many pictures came in between that the encoder let go the pixels of this one.
+    known.encoder.encoder._pixels.clear()
+    assert known.score(more.parts, more.candidates).values == expected[1]
+    assert made == []
+    # Another question about it does need them.
+    known.score(asked(2, (0,), []).parts, one.candidates)
+    assert made == [(data.picture(0, 64),)]
 
 
 def test_one_fault_is_that_of_all() -> None:

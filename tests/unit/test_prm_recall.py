@@ -55,16 +55,14 @@ def test_values_are_those_of_a_scorer_without_memory(
             for row, expected in zip(scored.values, alone.values, strict=True):
                 assert row == pytest.approx(expected, abs=1e-5)
         new = 0
-        before = {question: set(beginnings) for question, beginnings in seen.items()}
         for question, candidates in call:
             encoded = recalling.encoder.encode_all(parts(question), candidates)
             own = {ids[: k + 1] for ids in (one.ids for one in encoded) for k in range(len(ids))}
-            new += len(own - before.get(question, set()))
-            if own and question not in before:
+            if own and question not in seen:
                 new += len(encoded[0].prompt.ids)
+            new += len(own - seen.get(question, set()))
             if own:
                 seen.setdefault(question, set()).update(own)
-        # Bundles of one question in one call do not know of each other.
         assert sum(sum(one.computed) for one in found) == new
         if found:
             assert found[0].counts.tokens == new

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
+from loopback import Handler, Loopback
 from serve_data import TOKEN, TextScorer, running
 
 from vilbench.config.building import build_scorers
@@ -86,24 +84,12 @@ def test_who_serves_nothing() -> None:
 
 @pytest.mark.parametrize("said", [b"", b"<html>", b"{}", b'{"data":[{"id":3}]}', b"[" * 9999])
 def test_servers_of_another_kind(said: bytes) -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
+    class Other(Handler):
+        def answer(self) -> None:
+            self.give(said)
 
-        def log_message(self, *_: object) -> None:
-            """Keeps quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with pytest.raises(CheckpointError, match="cannot be used"):
-            look(f"http://127.0.0.1:{server.server_address[1]}/v1", None, None, QUICK)
-    finally:
-        server.shutdown()
-        server.server_close()
+    with Loopback(Other) as server, pytest.raises(CheckpointError, match="cannot be used"):
+        look(f"{server.url}/v1", None, None, QUICK)
 
 
 def config(url: str, **more: object) -> RemoteScorerConfig:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import openai
 import pytest
+from loopback import JSON, Handler, Loopback
 from serve_data import IMAGE, Running, TextScorer, running, value
 
 from vilbench.engines.openai.attempts import Patience
@@ -239,31 +239,16 @@ KEY = "sk-secret-upstream-key"
 Answer = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
 
 
-class Faulty:
+class Faulty(Loopback):
     """A chat server that answers as it is told, or not at all."""
 
     def __init__(self, answer: Answer, port: int = 0) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, document = answer(body)
-                said = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
+        class Answering(Handler):
+            def answer(self) -> None:
+                status, document = answer(json.loads(self.body()))
+                self.give(json.dumps(document).encode(), JSON, status)
 
-            def log_message(self, *_: object) -> None:
-                """Keeps quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Answering, port=port)
 
 
 def sound(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from loopback import Handler, Loopback
 
 from vilbench.engines.openai.attempts import Patience
 from vilbench.errors import EngineError
@@ -28,7 +28,7 @@ PATIENCE = Patience(attempts=3, first_wait_s=0.01, first_byte_s=0.3, call_s=0.6,
 GOOD = json.dumps({"fingerprint": "prm/1", "results": [{"values": [0.5]}]}).encode()
 
 
-class Misbehaving:
+class Misbehaving(Loopback):
     """A server that does as `plan` says, one word a request; then it is good.
 
     Attributes:
@@ -41,49 +41,43 @@ class Misbehaving:
         self.left = threading.Event()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+        class Doing(Handler):
+            def answer(self) -> None:
+                self.body()
                 outer.asked += 1
                 outer.answer(self, outer.plan.pop(0) if outer.plan else "good")
                 self.close_connection = True
 
-            def log_message(self, *_: object) -> None:
-                """Keeps quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        super().__init__(Doing)
 
     def stop(self) -> None:
         self.left.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().stop()
 
-    def answer(self, to: Any, what: str) -> None:
+    def answer(self, to: Handler, what: str) -> None:
         words = json.dumps({"error": {"message": f"{KEY} was refused"}}).encode()
         if what == "good":
-            _give(to, 200, GOOD)
+            to.give(GOOD)
         elif what.isdigit():
-            _give(to, int(what), words)
+            to.give(words, status=int(what))
         elif what == "wait":
-            _give(to, 429, words, {"Retry-After": "1"})
+            to.give(words, {"Retry-After": "1"}, status=429)
         elif what == "wait until":
-            _give(to, 503, words, {"Retry-After": formatdate(time.time() + 1.5, usegmt=True)})
+            to.give(words, {"Retry-After": formatdate(time.time() + 1.5, usegmt=True)}, status=503)
         elif what == "too long":
-            _give(to, 429, words, {"Retry-After": "3600"})
+            to.give(words, {"Retry-After": "3600"}, status=429)
         elif what == "html":
-            _give(to, 200, b"<html>Welcome</html>")
+            to.give(b"<html>Welcome</html>")
         elif what == "truncated":
-            _give(to, 200, GOOD[:-5])
+            to.give(GOOD[:-5])
         elif what == "empty":
-            _give(to, 200, b'{"fingerprint": "prm/1", "results": []}')
+            to.give(b'{"fingerprint": "prm/1", "results": []}')
         elif what == "null":
-            _give(to, 200, b'{"fingerprint": "prm/1", "results": [{"values": null}]}')
+            to.give(b'{"fingerprint": "prm/1", "results": [{"values": null}]}')
         elif what == "NaN":
-            _give(to, 200, GOOD.replace(b"0.5", b'"x"'))
+            to.give(GOOD.replace(b"0.5", b'"x"'))
         elif what == "cut":
-            _give(to, 200, GOOD, {"Content-Length": "1000"})
+            to.give(GOOD, {"Content-Length": "1000"})
         elif what == "reset":
             to.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             to.connection.close()
@@ -99,23 +93,14 @@ class Misbehaving:
                     return
 
 
-def _give(to: Any, status: int, said: bytes, headers: dict[str, str] | None = None) -> None:
-    to.send_response(status)
-    for name, value in {"Content-Length": str(len(said)), **(headers or {})}.items():
-        to.send_header(name, value)
-    to.end_headers()
-    to.wfile.write(said)
-
-
 @pytest.fixture
 def server() -> Iterator[Misbehaving]:
-    found = Misbehaving()
-    yield found
-    found.stop()
+    with Misbehaving() as found:
+        yield found
 
 
 async def asked(server: Misbehaving) -> Any:
-    remote = RemoteScorer(server.url, TOLD, api_key=KEY, patience=PATIENCE)
+    remote = RemoteScorer(f"{server.url}/v1", TOLD, api_key=KEY, patience=PATIENCE)
     try:
         (record,) = await remote.score(PROBLEM, [SOLUTION])
         return record
@@ -158,7 +143,7 @@ async def test_what_will_not_pass_is_asked_once(server: Misbehaving, what: str) 
 
 async def test_cancelling_leaves_no_task(server: Misbehaving) -> None:
     server.plan = ["silent"]
-    remote = RemoteScorer(server.url, TOLD, patience=Patience())
+    remote = RemoteScorer(f"{server.url}/v1", TOLD, patience=Patience())
     before = asyncio.all_tasks()
     task = asyncio.create_task(remote.score(PROBLEM, [SOLUTION]))
     while not server.asked:  # noqa: ASYNC110

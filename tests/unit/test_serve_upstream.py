@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 import httpx2
 import pytest
+from loopback import JSON, Handler, Loopback
 from serve_data import Running, TextScorer, asked, running, waited
 from serve_upstream import ChatProcess
 
@@ -114,32 +113,19 @@ class Made(NamedTuple):
     engines: tuple[OpenAIEngine, ...]
 
 
-class Judge:
+class Judge(Loopback):
     """A server that judges every step to be a 4."""
 
     def __init__(self, port: int) -> None:
         said = b'{"model": "solver", "choices": [{"index": 0, "finish_reason": "stop", '
         said += b'"message": {"role": "assistant", "content": "Overall Score: 4"}}]}'
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
+        class Judging(Handler):
+            def answer(self) -> None:
+                self.body()
+                self.give(said, JSON)
 
-            def log_message(self, *_: object) -> None:
-                """Keeps quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port: int = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Judging, port=port)
 
 
 @pytest.fixture
@@ -165,11 +151,8 @@ def test_a_judge_whose_server_comes_late_goes_and_comes_back(port: int) -> None:
         for _ in range(2):
             clean(server.post("/v1/score", body), port, "scorer_failed")
         for _ in range(2):
-            judge = Judge(port)
-            try:
+            with Judge(port):
                 reply = server.post("/v1/score", body)
-            finally:
-                judge.stop()
             assert reply.status_code == 200
             assert reply.json()["results"][0]["values"] == [4.0, 4.0]
             clean(server.post("/v1/score", body), port, "scorer_failed")

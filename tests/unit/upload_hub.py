@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from loopback import JSON, Handler, Loopback
 
 TOKEN = "hf_" + "a" * 30
 READ_ONLY = "hf_" + "b" * 30
@@ -46,21 +46,12 @@ class Uploads:
         }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Taking(Handler):
     protocol_version = "HTTP/1.1"
     state: Uploads
 
-    def log_message(self, *_: object) -> None:
-        """Nothing on the screen."""
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0) or 0))
+    def answer(self) -> None:
+        body = self.body()
         path = unquote(urlsplit(self.path).path)
         self.state.requests.append(f"{self.command} {path}")
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
@@ -119,27 +110,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"success": True, "commitOid": commit, "commitUrl": url})
 
     def _json(self, value: object, status: int = 200, code: str | None = None) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if code is not None:
-            self.send_header("X-Error-Code", code)
-        self.end_headers()
-        self.wfile.write(data)
+        told = {} if code is None else {"X-Error-Code": code}
+        self.give(json.dumps(value).encode(), {**JSON, **told}, status)
 
 
 @contextmanager
 def uploads() -> Iterator[Uploads]:
     """A hub that is empty at first."""
     state = Uploads()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Given", (_Handler,), {"state": state}))
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with Loopback(type("Given", (_Taking,), {"state": state})) as server:
+        state.url = server.url
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -212,7 +212,7 @@ class PromptEncoder:
             return {}
         with self._lock:
             if images not in self._pixels:
-                self._skeleton(False, images)
+                self._build(False, images)
             self._pixels.move_to_end(images)
             return self._pixels[images]
 
@@ -230,15 +230,11 @@ class PromptEncoder:
         key = (has_system, shape)
         with self._lock:
             skeleton = self._skeletons.get(key)
-            if skeleton is None or not self._has_pixels(shape):
+            if skeleton is None:
                 skeleton = self._build(has_system, shape)
                 _put(self._skeletons, key, skeleton, 4 * self._remember)
             self._skeletons.move_to_end(key)
             return skeleton
-
-    def _has_pixels(self, shape: tuple[Image | None, ...]) -> bool:
-        images = tuple(image for image in shape if image is not None)
-        return not images or images in self._pixels
 
     def _build(self, has_system: bool, shape: tuple[Image | None, ...]) -> _Skeleton:
         content = [

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from vilbench.backbone.agreement import TOLERANCE, picture
-from vilbench.backbone.prefill import Placed
 from vilbench.backbone.tokens import PromptEncoder
 from vilbench.errors import CheckpointError
-from vilbench.prm.forwards import Bundle, Forwards
+from vilbench.prm.forwards import Forwards
+from vilbench.prm.layout import Bundle
 from vilbench.prm.model import RewardModel
 from vilbench.types import Prompt
 
@@ -29,12 +29,11 @@ def check_agreement(model: RewardModel, encoder: PromptEncoder) -> None:
             the packed forward does not know of, and its values would be silently wrong.
     """
     # A head of its own, as values of the given one may be too alike to show a difference.
-    forwards = Forwards(RewardModel(model.backbone, spread=1.0), None)
+    forwards = Forwards(RewardModel(model.backbone, spread=1.0), encoder.pixels, None)
     prompt = encoder.encode(Prompt((picture(), "What is to be seen?")))
-    placed = Placed(prompt, encoder.pixels(prompt.images))
     sequences = [encoder.encode_text(text).ids for text in _TEXTS]
-    own = np.concatenate([forwards.whole(placed, ids).values for ids in sequences])
-    bundles = [Bundle(placed, sequences), Bundle(placed, sequences[:1])]
+    own = np.concatenate([forwards.whole(prompt, ids).values for ids in sequences])
+    bundles = [Bundle(prompt, sequences), Bundle(prompt, sequences[:1])]
     # The second time, the prompt is known.
     found = forwards.packed(bundles, share=True) + forwards.packed(bundles, share=True)
     ours = np.concatenate([one.values for some in found for one in some])

@@ -9,7 +9,7 @@ the language-model head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple, Protocol
@@ -19,11 +19,12 @@ import torch
 
 from vilbench.backbone.agreement import is_proven
 from vilbench.backbone.memory import ran_out
-from vilbench.backbone.prefill import Placed
+from vilbench.backbone.tokens import Encoded
 from vilbench.errors import EngineError
 from vilbench.prm.agreement import check_agreement
 from vilbench.prm.folder import LoadedPrm
-from vilbench.prm.forwards import Bundle, Forwards, Reading, ScoringCounts
+from vilbench.prm.forwards import Forwards, Reading, ScoringCounts
+from vilbench.prm.layout import Bundle
 from vilbench.prm.tokens import EncodedSteps
 from vilbench.types import Image
 
@@ -39,7 +40,8 @@ class Scored:
             because the input was too long.
         lengths: Tokens of every candidate with its prompt, as if it were scored alone.
         computed: Of every candidate, tokens that were computed for it and for none before it;
-            together all that were computed for the question.
+            together all that were computed for the question. Where it came twice in a call,
+            each token is one candidate's of either.
         counts: Work done for them, and for all that were scored with them.
     """
 
@@ -103,7 +105,9 @@ class PrmScoring:
         self.loaded = loaded
         self.way: Way = way
         self.encoder = loaded.encoder()
-        self._forwards = Forwards(loaded.model, max_batch_tokens, recall=recall and way == "tree")
+        pixels = self.encoder.encoder.pixels
+        recalls = recall and way == "tree"
+        self._forwards = Forwards(loaded.model, pixels, max_batch_tokens, recall=recalls)
         if way in ("shared", "tree") and not is_proven(loaded.model.backbone):
             check_agreement(loaded.model, self.encoder.encoder)
 
@@ -125,19 +129,18 @@ class PrmScoring:
     def score_many(self, questions: Sequence[Question]) -> list[Scored]:
         """Values of the candidates of several questions, packed together where the way allows.
 
-        They are those of `score`, but for rounding. One question's fault is that of all: score
-        them one by one then.
+        They are those of `score`, but for rounding; a question that comes twice is computed
+        once. One question's fault is that of all: score them one by one then.
 
         Raises:
             InputError: As `score` does.
             EngineError: As `score` does.
         """
         encoded = [self.encoder.encode_all(one.parts, one.candidates) for one in questions]
-        todo = [[one for one in some if one.ends] for some in encoded]
-        bundles = [self._bundle(some) for some in todo if some]
+        todo = [one for one in chain(*encoded) if one.ends]
         self._forwards.counts = counts = ScoringCounts()
         try:
-            found = iter(list(self._read(bundles, list(chain(*todo)))))
+            found = iter(self._read(todo))
         except Exception as error:
             if not ran_out(error):
                 raise
@@ -160,28 +163,34 @@ class PrmScoring:
         """Lets go what is kept of questions, in case they are scored again."""
         self._forwards.forget()
 
-    def _bundle(self, some: Sequence[EncodedSteps]) -> Bundle:
-        prompt = some[0].prompt
-        pixels = self.encoder.encoder.pixels(prompt.images) if prompt.images else {}
-        return Bundle(Placed(prompt, pixels), [one.ids for one in some])
-
-    def _read(self, some: Sequence[Bundle], todo: Sequence[EncodedSteps]) -> Iterator[Reading]:
+    def _read(self, todo: Sequence[EncodedSteps]) -> list[Reading]:
         """What is read after the ids of each candidate that has steps; step ends count."""
-        forwards = self._forwards
         if self.way in ("shared", "tree"):
-            if some:
-                for found in forwards.packed(some, share=self.way == "tree"):
-                    yield from found
-            return
-        prompts = (one.prompt for one in some for _ in one.sequences)
-        for prompt, one in zip(prompts, todo, strict=True):
-            if self.way == "per-candidate":
-                yield forwards.whole(prompt, one.ids)
-                continue
-            values = np.zeros(len(one.ids), dtype=np.float32)
-            computed = 0
-            for end in one.ends:
-                prefix = forwards.whole(prompt, one.ids[: end + 1])
-                values[end] = prefix.values[end]
-                computed += prefix.computed
-            yield Reading(values, computed)
+            return self._packed(todo)
+        if self.way == "per-candidate":
+            return [self._forwards.whole(one.prompt, one.ids) for one in todo]
+        return [self._prefixes(one) for one in todo]
+
+    def _prefixes(self, one: EncodedSteps) -> Reading:
+        """What is read at the end of each prefix by itself."""
+        values = np.zeros(len(one.ids), dtype=np.float32)
+        computed = 0
+        for end in one.ends:
+            prefix = self._forwards.whole(one.prompt, one.ids[: end + 1])
+            values[end] = prefix.values[end]
+            computed += prefix.computed
+        return Reading(values, computed)
+
+    def _packed(self, todo: Sequence[EncodedSteps]) -> list[Reading]:
+        """What is read after the ids of each; questions that are the same are one."""
+        places: dict[Encoded, list[int]] = {}
+        for place, one in enumerate(todo):
+            places.setdefault(one.prompt, []).append(place)
+        if not places:
+            return []
+        bundles = [
+            Bundle(prompt, [todo[place].ids for place in some]) for prompt, some in places.items()
+        ]
+        read = self._forwards.packed(bundles, share=self.way == "tree")
+        found = dict(zip(chain(*places.values()), chain(*read), strict=True))
+        return [found[place] for place in range(len(todo))]
