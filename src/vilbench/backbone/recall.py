@@ -104,6 +104,8 @@ class Recall:
 
         Either nothing or at least `stem.floor` tokens: images are not taken apart.
         """
+        if stem.root not in self._roots:
+            return Recalled(0)
         reach, path = 0, list(self._path(stem.root, np.asarray(stem.ids[: stem.own])))
         for _, shared in path:
             reach += shared
