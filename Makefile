@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser check format embedded bench clean
+.PHONY: help demo test coverage browser check format embedded bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,8 +30,13 @@ check: $(READY)  ## Lint, types, and the floors of the architecture.
 
 # Two processes with a thread each: the models of the tests are too small for a second thread. Files in
 # their order, so that the long ones of tests/e2e do not come last.
-test: check browser  ## Set up, check, and run the tests with coverage.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test: check browser  ## Set up, check, and run the tests.
+	$(PYTEST)
+
+coverage: $(READY) browser  ## Run the tests and tell the lines that they miss: a third slower.
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 # The viewer is tested in a real browser, from the system's packages; without one, or the right to
 # install it, those tests are skipped, but on CI they fail.
