@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+_DIFFERENCES_SHOWN = 8
+
 
 class VilbenchError(Exception):
     """Root of every error that vilbench raises on purpose."""
@@ -92,11 +94,17 @@ class RunError(VilbenchError):
 
 
 class RunMismatchError(RunError):
-    """The run was made by another recipe; `differences` has a line per changed key."""
+    """The run was made by another recipe; `differences` has a line per changed key.
+
+    The message shows the first of them: one scorer more is already dozens of keys.
+    """
 
     def __init__(self, message: str, differences: Sequence[str]) -> None:
         self.differences = tuple(differences)
-        super().__init__("\n".join([message, *self.differences]))
+        lines = [message, *self.differences[:_DIFFERENCES_SHOWN]]
+        if len(self.differences) > _DIFFERENCES_SHOWN:
+            lines.append(f"... and {len(self.differences) - _DIFFERENCES_SHOWN} more")
+        super().__init__("\n".join(lines))
 
 
 class RunLockedError(RunError):
