@@ -52,7 +52,7 @@ def _of_blends(value: object) -> object:
     found = _read(value).get(_BLENDS, [])
     for place, one in enumerate(found) if isinstance(found, list) else ():
         if isinstance(one, dict) and "learned" in one:
-            _from(value, f"{_BLENDS}.{place}.learned", one["learned"])
+            _from(value, f"{_BLENDS}[{place}].learned", one["learned"])
     return found
 
 
