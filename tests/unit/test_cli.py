@@ -326,7 +326,9 @@ def test_folders_that_are_refused(
     with Run.open(tmp_path / "python", empty):
         busy = vilbench("report", tmp_path / "python", code=2)
     assert f"process {os.getpid()} is writing" in busy.err
-    assert "holds no recipe" in vilbench("report", tmp_path / "python", code=2).err
+    told = vilbench("report", tmp_path / "python", code=2).err
+    assert "holds no recipe" in told
+    assert "same call of best_of_n" in told
 
     def read_only(*_: object) -> None:
         raise OSError(EROFS, os.strerror(EROFS))
