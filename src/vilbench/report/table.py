@@ -55,6 +55,11 @@ def _delta_interval(row: Row) -> str:
     return numerals.points_range(row.delta_low, row.delta_high)
 
 
+def _has_point(row: Row) -> bool:
+    """Whether the difference is the same in every problem."""
+    return row.delta_low is not None and row.delta_low == row.delta_high
+
+
 def _tie_range(row: Row) -> str:
     if row.accuracy_max - row.accuracy_min <= 0.0005:
         return numerals.MISSING
@@ -226,6 +231,10 @@ def _notes(found: Findings) -> list[str]:
         lines.append(
             f"k = {found.k}; accuracy in percent, differences from cot in points (paired); "
             "▲ ▼ interval clear of 0; * best method that needs no gold answer."
+        )
+    if any(row.ci_low == row.ci_high or _has_point(row) for row in _rows(found)):
+        lines.append(
+            f"{numerals.NO_INTERVAL}: all problems are alike in it, and resampling shows no spread."
         )
     if found.chosen:
         sets = dict.fromkeys(name(one.problem_set) for one in results.chosen)
