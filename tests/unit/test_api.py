@@ -148,6 +148,11 @@ def test_the_same_call_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -> Non
         vilbench.best_of_n(problems(3), engine, [], tmp_path / "run", n=2, temperature=0.5)
     with pytest.raises(InputError, match="ids of their own"):
         vilbench.best_of_n([*problems(1), *problems(1)], engine, [], tmp_path / "other")
+    for alone in (problems(1)[0], vilbench.load_problems):
+        with pytest.raises(InputError, match=r"'problems': .*(list of|load_problems)"):
+            vilbench.best_of_n(alone, engine, [], tmp_path / "other")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'problems': takes what load_problems gives"):
+        vilbench.best_of_n(["1 + 1?"], engine, [], tmp_path / "other")  # type: ignore[list-item]
     with pytest.raises(InputError, match="need to be there"):
         vilbench.best_of_n([], engine, [], tmp_path / "other")
     for wrong in (table, [judge, table], "table", None):

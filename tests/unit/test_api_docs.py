@@ -15,6 +15,21 @@ PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
+def shown(block: str) -> str:
+    """What a block prints, as the comments at its end have it."""
+    found = re.search(r"(?:^#.*\n)+\Z", block, re.MULTILINE)
+    assert found, block
+    return re.sub("^# ?", "", found[0], flags=re.MULTILINE)
+
+
+def assert_alike(said: str, told: str) -> None:
+    """The same words, and the same numbers but for rounding; machines differ in the last digit."""
+    number = re.compile(r"\d+\.\d+")
+    assert number.sub("0.0", said).split() == number.sub("0.0", told).split()
+    values, expected = ([float(one) for one in number.findall(text)] for text in (said, told))
+    assert values == pytest.approx(expected, abs=0.02)
+
+
 def test_the_blocks_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,8 +45,9 @@ def test_the_blocks_run(
     for number, block in enumerate(BLOCKS):
         exec(compile(block, f"docs/api.md, block {number}", "exec"), names)  # noqa: S102 - ours
         said.append(capsys.readouterr().out)
+        assert_alike(said[-1], shown(block))
     # Ten lines, or fewer, score three solutions, and the right one comes first.
-    lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
+    lines = [line for line in BLOCKS[0].splitlines() if line.strip() and line[0] != "#"]
     assert len(lines) <= 10
     assert [line.split()[-1] for line in said[0].splitlines()] == ["correct", "wrong", "wrong"]
     assert said[1] == "['number', 'choice']\n"

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from vilbench import config
+from vilbench import __version__, config
 from vilbench.cli import job, main, meter, screen
 from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.results import Results
@@ -326,7 +326,9 @@ def test_folders_that_are_refused(
     with Run.open(tmp_path / "python", empty):
         busy = vilbench("report", tmp_path / "python", code=2)
     assert f"process {os.getpid()} is writing" in busy.err
-    assert "holds no recipe" in vilbench("report", tmp_path / "python", code=2).err
+    told = vilbench("report", tmp_path / "python", code=2).err
+    assert "holds no recipe" in told
+    assert "same call of best_of_n" in told
 
     def read_only(*_: object) -> None:
         raise OSError(EROFS, os.strerror(EROFS))
@@ -508,3 +510,8 @@ def test_bars_show_stages_and_failures() -> None:
     assert "3/3" in last
     assert "1 failed" in last
     assert "judge[bold]" in last
+
+
+def test_the_version_is_told_without_a_command(vilbench: Vilbench) -> None:
+    assert vilbench("--version").out == f"vilbench {__version__}\n"
+    assert "--version" in vilbench("--help").out

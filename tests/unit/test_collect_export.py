@@ -241,6 +241,38 @@ def test_the_command_and_a_second_run(vilbench: Vilbench, folder: Path, tmp_path
     assert said.startswith("2 trees: ")
 
 
+@pytest.mark.parametrize("form", ["jsonl", "rows", "trl", "vilreward", "trees"])
+def test_a_folder_of_other_things_is_not_written_to(
+    vilbench: Vilbench, folder: Path, tmp_path: Path, form: str
+) -> None:
+    out = tmp_path / "mine"
+    asked = ("export", folder, "--format", form, "--to", out)
+    for names in (["thesis.tex"], ["problems.jsonl", "images"], ["rows.jsonl"]):
+        for name in names:
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text("years of work")
+        told = vilbench(*asked, code=2)
+        assert "is no earlier export" in told
+        assert any(f"holds '{name}'" in told for name in names)
+        assert {path.name for path in out.iterdir()} == set(names)
+        for name in names:
+            assert (out / name).read_text() == "years of work"
+            (out / name).unlink()
+    (out / ".git").mkdir()
+    vilbench(*asked)
+    vilbench(*asked)
+    (out / "notes.txt").write_text("years of work")
+    assert "holds 'notes.txt'" in vilbench(*asked, code=2)
+
+
+def test_an_export_without_a_row_can_be_made_again(
+    vilbench: Vilbench, folder: Path, tmp_path: Path
+) -> None:
+    asked = ("export", folder, "--format", "rows", "--to", tmp_path / "out")
+    assert "leave no row" in vilbench(*asked, "--min-visits", 10**6, code=2)
+    vilbench(*asked)
+
+
 REFUSED: list[tuple[tuple[object, ...], str]] = [
     (("--format", "jsonl", "--most", 3), "'--most': is for the format hub or rows or "),
     (("--format", "trees", "--solved", "drop"), "'--solved': is for the format hub or rows or "),

@@ -77,8 +77,8 @@ def test_a_recipe_of_the_demo_has_every_row_that_is_promised() -> None:
     ("change", "row", "field", "words"),
     [
         (("  n: 4", "  m: 4"), 5, "sample.m", "is no key"),
-        (("  n: 4", "  n: many"), 5, "sample.n", "integer"),
-        (("  n: 4", "  n: 0"), 5, "sample.n", "greater"),
+        (("  n: 4", "  n: many"), 5, "sample.n", "must be a whole number"),
+        (("  n: 4", "  n: 0"), 5, "sample.n", "must be at least 1"),
         (("model: folder}\n  n", "modell: folder}\n  n"), 4, "sample.engine", "(and 1 more error)"),
         (("    name: judge-orm", "    nam: judge-orm"), 7, "scorers[0].name", "(and 1 more error)"),
         (("  n: 4", "  n: 0\n  m: 1\n  k: 1"), 5, "sample.n", "(and 2 more errors)"),
@@ -445,3 +445,18 @@ def test_only_what_a_stage_needs_is_built(monkeypatch: pytest.MonkeyPatch) -> No
     assert built[2:] == ["embedded:x"]
     alone = config.build(recipe, ["sample"])
     assert (alone.scorers, built[3:]) == ((), ["policy"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"search.beams": (0,)}, "field 'search.beams[0]': must be at least 1"),
+        ({"search.widths": ()}, "field 'search.widths': must have 1 or more items"),
+        ({"scorer.model": 3}, "field 'scorer.model': must be text"),
+        ({"search.rounds": 3}, "field 'search.rounds': is no key of a recipe"),
+    ],
+)
+def test_options_of_a_search_are_named_by_their_key(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        config.load_searching("embedded-search").changed(changes)
+    assert str(caught.value) == f"the command line, {told}"

@@ -48,7 +48,7 @@ def recipe(problems: str) -> config.Recipe:
         ("{source: mmstar, draw: some}", "problems.draw", "category"),
         ("{source: mmstar, sample_ids: [a, a]}", "problems.sample_ids", "given twice"),
         ("{source: mmstar, sample_id: [a]}", "problems.sample_id", "no key"),
-        ("{source: ''}", "problems.source", "at least 1"),
+        ("{source: ''}", "problems.source", "must have 1 or more"),
         ("[{source: mmstar}, {source: mmstar, limit: x}]", "problems[1].limit", "a share"),
     ],
 )

@@ -151,13 +151,13 @@ def test_what_is_wrong_in_a_file_of_weights_is_named_with_file_and_field(tmp_pat
     data["scorers"][0]["learned"] = str(path)
     given["prm"]["learned"]["terms"][0]["weight"] = 1e308
     path.write_text(yaml.safe_dump(given), encoding="utf-8")
-    field = r"weights\.yaml: prm\.learned\.terms\.0\.weight: .*1e\+308 is beyond 1e\+100"
+    field = r"weights\.yaml: prm\.learned\.terms\[0\]\.weight: 1e\+308 is beyond 1e\+100"
     with pytest.raises(RecipeError, match=field):
         config.parse(data)
     given["prm"]["learned"]["terms"][0]["weight"] = 1.0
     given["blends"][0]["learned"]["readings"][1]["high"] = -1e308
     path.write_text(yaml.safe_dump(given), encoding="utf-8")
-    field = r"weights\.yaml: blends\.0\.learned\.readings\.1\.high: "
+    field = r"weights\.yaml: blends\[0\]\.learned\.readings\[1\]\.high: "
     with pytest.raises(RecipeError, match=field):
         config.parse(data)
 

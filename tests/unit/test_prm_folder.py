@@ -170,7 +170,7 @@ def test_code_of_the_folder_is_never_run(folder: Path, file: str) -> None:
 
 def test_prm_json_takes_no_other_keys(folder: Path) -> None:
     edit(folder / NAME, auto_map={"AutoModel": "evil.Model"})
-    refused(folder, NAME, "auto_map", "not permitted")
+    refused(folder, NAME, "auto_map", "is no key that is known here")
 
 
 def test_truncated_weights(folder: Path) -> None:
@@ -225,7 +225,7 @@ def test_bias_and_prm_json_must_agree(folder: Path) -> None:
         ({"overflow": "cut"}, "overflow", None),
         ({"max_tokens": 0}, "max_tokens", None),
         ({"activation": "tanh"}, "activation", None),
-        ({"backbone": {"name": "x"}}, "backbone.fingerprint", "required"),
+        ({"backbone": {"name": "x"}}, "backbone.fingerprint", "is missing"),
     ],
 )
 def test_wrong_values_in_prm_json(

@@ -12,6 +12,7 @@ from puzzle_run import PRM, puzzle_run
 from test_report_page import HOSTILE, assert_harmless
 
 from vilbench.cli import reporting
+from vilbench.display import numerals
 from vilbench.display.text import visible
 from vilbench.errors import InputError, RunError
 from vilbench.evaluate.analysis import Plan, analyse
@@ -20,6 +21,7 @@ from vilbench.evaluate.sidebyside import Measured, differences, gain, measured, 
 from vilbench.metrics import Bootstrap
 from vilbench.report.comparison import Comparison, render_comparison
 from vilbench.report.latex import latex_comparison
+from vilbench.report.table import comparison_lines
 from vilbench.types import Problem
 
 P, N = 60, 6
@@ -144,6 +146,42 @@ def test_hostile_names_are_text(text: str) -> None:
     assert latex_comparison(Comparison((run, run))).count("\n") == 2 + 5 + 4 + 2 - 1
 
 
+def test_the_table_in_a_terminal_has_runs_rows_and_differences() -> None:
+    runs = made("first", (0.1,)), made("second", (0.2, 0.1)), made("third", (0.1,), problems(80))
+    found = Comparison(runs)
+    lines = comparison_lines(found)
+    assert lines[0] == found.headline
+    assert [line.split()[:2] for line in lines[3:6]] == [
+        ["A", "first"],
+        ["B", "second"],
+        ["C", "third"],
+    ]
+    assert lines[5].endswith("not paired: other problems")
+    table = [line.split("  ") for line in lines if line.startswith("scorer-0/mean")]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in table]
+    assert [row[1] for row in cells] == ["A", "B", "C"]
+    difference, accuracy = found.difference("scorer-0", 1), found.accuracy("scorer-0", 1)
+    assert difference is not None
+    assert accuracy is not None
+    assert cells[0][4:] == ["–", "–", "–"]
+    assert cells[1][2:] == [
+        numerals.percent(accuracy.value),
+        numerals.percent_range(accuracy.low, accuracy.high),
+        f"▲ {numerals.points(difference.delta)}",
+        numerals.points_range(difference.low, difference.high),
+        numerals.p_value(difference.p_value),
+    ]
+    assert next(line for line in lines if line.startswith("scorer-1")).split()[1] == "B"
+    assert len({len(line) for line in lines if line.startswith(("cot", "majority"))}) == 1
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_names_reach_no_terminal(text: str) -> None:
+    run = replace(made(text, (0.1,)), policy=text, methods={**made("a").methods, "scorer-0": text})
+    for line in comparison_lines(Comparison((run, run))):
+        assert line == visible(line)
+
+
 def test_same_runs_give_the_same_bytes() -> None:
     runs = [made("a"), made("b", (0.2, 0.1))]
     assert render_comparison(runs) == render_comparison(runs)
@@ -186,7 +224,10 @@ def test_the_command_compares_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     latex, figures = tmp_path / "t.tex", tmp_path / "figures"
     reporting.compare(folders, None, figures, latex, "vilbench report one two")
     said = capsys.readouterr().out
-    assert "run B against run A: paired" in said
+    lines = [line.split() for line in said.splitlines()]
+    assert ["A", "one"] in [line[:2] for line in lines]
+    (paired,) = [line for line in lines if line[:2] == ["B", "two"]]
+    assert paired[-1] == "paired"
     assert said.count("comparison.html") == 1
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert_harmless(page)

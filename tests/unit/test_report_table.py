@@ -7,6 +7,7 @@ from report_data import make_results
 from rich.cells import cell_len
 from rich.console import Console
 
+from vilbench.display import numerals
 from vilbench.evaluate.results import Results
 from vilbench.report.findings import Findings
 from vilbench.report.table import COLUMNS, markdown_table, print_table
@@ -121,3 +122,23 @@ def test_markdown_marks_the_best() -> None:
     assert len(best) == 1
     assert best[0].startswith("| **weighted-majority:likelihood** | **58.9** | 51.7 – 66.1 |")
     assert lines[2].startswith("| cot | 47.8 | 42.7 – 52.9 | – | – |")
+
+
+def test_problems_that_are_all_alike_have_no_interval() -> None:
+    assert numerals.percent_range(1.0, 1.0) == numerals.points_range(0.25, 0.25) == "no interval"
+    assert numerals.percent_range(None, None) == numerals.points_range(None, None) == "–"
+    assert numerals.percent_range(0.5, 1.0) == "50.0 – 100.0"
+    found = make_results()
+    note = "no interval: all problems are alike in it"
+    assert note not in said(found)
+    rows = tuple(
+        row.model_copy(update={"delta_low": row.delta_vs_cot, "delta_high": row.delta_vs_cot})
+        for row in found.rows
+    )
+    assert note in said(found.model_copy(update={"rows": rows}))
+
+
+def said(results: Results) -> str:
+    out = io.StringIO()
+    print_table(results, Console(file=out, width=200), plain=True)
+    return out.getvalue()

@@ -196,6 +196,29 @@ def test_what_is_not_served_is_refused_clearly(
     assert solver.prompts == []
 
 
+@pytest.mark.parametrize(
+    ("change", "param", "words"),
+    [
+        ({"temperature": 3}, "temperature", "must be at most 2"),
+        ({"n": "four"}, "n", "must be a whole number"),
+        ({"logprobs": True}, "logprobs", "must be false"),
+        ({"presence_penalty": True}, "presence_penalty", "must be 0"),
+        ({"unknown": 1}, "unknown", "is no key that is known here"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content", "must be text"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "messages[0].content[0].text",
+            "is missing",
+        ),
+    ],
+)
+def test_refusals_have_no_words_of_the_library(
+    server: Running, change: dict[str, Any], param: str, words: str
+) -> None:
+    reply = server.post("/v1/chat/completions", {"model": "solver", "messages": [USER], **change})
+    assert (reply.json()["error"]["param"], reply.json()["error"]["message"]) == (param, words)
+
+
 def test_nothing_to_ask(server: Running) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client(server).chat.completions.create(model="gpt-4o", messages=[USER])

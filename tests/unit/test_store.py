@@ -129,6 +129,17 @@ def test_another_recipe_is_refused_with_the_differences(tmp_path: Path) -> None:
     Run.open(tmp_path, manifest()).close()
 
 
+def test_of_many_differences_the_message_shows_the_first(tmp_path: Path) -> None:
+    Run.open(tmp_path, manifest(recipe={})).close()
+    with pytest.raises(RunMismatchError) as caught:
+        Run.open(tmp_path, manifest(recipe={f"key{i:02}": i for i in range(20)}))
+    head, *shown, last = str(caught.value).splitlines()
+    assert "--fresh" in head
+    assert shown == list(caught.value.differences[:8])
+    assert last == "... and 12 more"
+    assert len(caught.value.differences) == 20
+
+
 def test_a_long_value_shows_where_it_differs(tmp_path: Path) -> None:
     old, new = (manifest(recipe={"prompt": "x" * 500 + last + "y" * 500}) for last in "ab")
     (line,) = old.differences(new)

@@ -105,6 +105,20 @@ def test_stages_of_a_collection(tmp_path: Path) -> None:
         found = standing(run, None, Paces())
         assert (told(found.stages[0]), found.growing) == ((4, 4, 0, "done"), 0)
         assert found.happened == "collect"
+        assert found.stages[0].name == "collect"
+
+
+def test_a_guided_search_is_called_one(tmp_path: Path) -> None:
+    run, problems = run_of(tmp_path / "r")
+    with run:
+        run.event("collect", {"key": "k", "rule": "omega", "policy": "p", "evaluator": ""})
+        run.event("collect", {"key": "g", "rule": "guided", "policy": "p", "evaluator": "prm"})
+        found = standing(run, None, Paces())
+        assert (found.happened, [one.name for one in found.stages]) == ("search", ["search"])
+        trees.put(run, "g", (), [trees.Grown(counted(one.id), Spent()) for one in problems])
+        run.put_failure(Failure(stage="collect", key="g", problem_id="p1", error="x", attempts=1))
+        (stage,) = standing(run, None, Paces()).stages
+        assert (stage.name, stage.kind, stage.done, stage.failed) == ("search", "collect", 4, 1)
 
 
 def test_the_pace_is_what_the_viewer_has_seen(

@@ -186,6 +186,10 @@ def test_readings_without_any_value_are_not_offered() -> None:
     assert list(readings(counted())) == ["rollouts", "omega", "rest"]
     searched = tree("p", step("a", value=0.5, judged=0.3), rule="rest-mcts")
     assert list(readings(searched)) == ["search", "judge"]
+    # No continuation says what a step of a guided search is worth: the reward model does.
+    guided = tree("p", step("a", end("b", True, judged=0.9, value=0.9), judged=0.4), rule="guided")
+    assert next(iter(readings(guided))) == "judge"
+    assert shape_of(guided).values == {0: None, 1: 0.4, 2: 0.9}
 
 
 @pytest.mark.parametrize("most", [1, 7, 50, 10_000])

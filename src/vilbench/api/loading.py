@@ -17,7 +17,7 @@ from vilbench.config.problems import ProblemsConfig, load_problem_set
 from vilbench.config.scorers import PrmScorerConfig
 from vilbench.display.text import visible
 from vilbench.embedded import model_folder
-from vilbench.errors import ImageError, RecipeError
+from vilbench.errors import ImageError, RecipeError, dotted, foremost, in_words, place_of
 from vilbench.problems.files import checked_image
 from vilbench.problems.own import is_own
 from vilbench.problems.rows import ImageName, problem_of
@@ -160,6 +160,5 @@ def _read(adapter: TypeAdapter[Any], given: dict[str, Any]) -> Any:
     try:
         return adapter.validate_python(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or None
-        raise RecipeError(first["msg"].removeprefix("Value error, "), field=place) from error
+        first = foremost(error.errors(), given)
+        raise RecipeError(in_words(first), field=dotted(place_of(first, given))) from error

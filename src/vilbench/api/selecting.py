@@ -54,10 +54,12 @@ def best_of_n(
         name: Of the run.
 
     Raises:
-        InputError: There are no problems, two have one id, or a scorer is no `Scorer`.
+        InputError: There are no problems, one stands alone or is none, two have one id, or a
+            scorer is no `Scorer`.
         RunError: The folder holds a run of another recipe, or something else.
     """
     chosen = _scorers(scorers)
+    problems = _problems(problems)
     ids = [problem.id for problem in problems]
     if not ids or len(set(ids)) < len(ids):
         raise InputError("problems need to be there, and to have ids of their own", field="id")
@@ -77,6 +79,19 @@ def best_of_n(
     manifest = Manifest.of(name, recipe, seed=seed, problem_set=sources, versions=versions)
     waited(_made(Path(out), manifest, problems, sampler, chosen, concurrency))
     return load_run(out)
+
+
+def _problems(given: object) -> tuple[Problem, ...]:
+    """What was given as problems; one of them is itself something to go through."""
+    if isinstance(given, Problem):
+        raise InputError("is a list of problems; did you mean [problem]?", field="problems")
+    several = tuple(given) if isinstance(given, Iterable) else ()
+    found = tuple(one for one in several if isinstance(one, Problem))
+    if len(found) < len(several) or not isinstance(given, Iterable):
+        raise InputError(
+            "takes what load_problems gives, or a list of vilbench.problem(...)", field="problems"
+        )
+    return found
 
 
 def _scorers(given: object) -> tuple[Scorer, ...]:

@@ -91,6 +91,26 @@ LatexOut = Annotated[
 _DEFAULT_OUT = Path("runs/demo")
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from vilbench import __version__
+
+        say(f"vilbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _general(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Say which version this is.", callback=_tell_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 @told()
 def demo(

@@ -48,6 +48,7 @@ def chosen(
     from pydantic import ValidationError
 
     from vilbench.config.staff import ExecutorConfig
+    from vilbench.errors import in_words
 
     fields: dict[str, object] = dict(_pairs(per_worker or ""))
     if workers is not None:
@@ -56,7 +57,7 @@ def chosen(
         return ExecutorConfig.model_validate({"address": address, **fields})
     except ValidationError as error:
         first = error.errors()[0]
-        told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        told = f"{'.'.join(map(str, first['loc']))}: {in_words(first)}"
         raise typer.BadParameter(told, param_hint="--per-worker") from error
 
 

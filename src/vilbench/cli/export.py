@@ -224,12 +224,20 @@ def _written(
     from contextlib import ExitStack
 
     from vilbench.cli import job, rows
-    from vilbench.collect.export import Labelling, export_trees
+    from vilbench.collect.export import FILES, SUMMARY, TREES, Labelling, export_trees
     from vilbench.collect.export import export as export_rows
+    from vilbench.errors import InputError
+    from vilbench.store import export as plain
     from vilbench.store.run import Run
 
     with ExitStack() as stack:
         stored = stack.enter_context(Run.read(folder))
+        if to.resolve() == folder.resolve():
+            raise InputError("is the run itself; export to another folder", field="--to")
+        if form == _RUN:
+            plain.refuse_foreign(to, plain.FILES, (plain.SOLUTIONS, plain.SCORES))
+        else:
+            plain.refuse_foreign(to, FILES, (SUMMARY, TREES))
         if form == _RUN:
             job.export(stored, to, pool)
             say(f"problems.jsonl, solutions.jsonl, scores.jsonl, images/: {to}")

@@ -173,7 +173,11 @@ def recipe_of(run: Run) -> Recipe:
     """
     recipes = [event.data["recipe"] for event in run.events() if event.kind == _COMMAND]
     if not recipes:
-        raise RunError(f"{run.folder}: the run holds no recipe; start it with 'vilbench run'")
+        raise RunError(
+            f"{run.folder}: the run holds no recipe, as one that was made from Python; there the "
+            "same call of best_of_n writes its results anew, and 'vilbench view' and 'vilbench "
+            "export' read it"
+        )
     return config.parse(recipes[-1], str(run.folder))
 
 

@@ -17,6 +17,7 @@ from vilbench.report.figures import Figures
 from vilbench.report.findings import Findings
 from vilbench.report.latex import latex_comparison, latex_table
 from vilbench.report.plates import plates, write
+from vilbench.report.table import comparison_lines
 from vilbench.store.disk import replacing, storage_errors
 from vilbench.store.run import Run
 
@@ -40,10 +41,8 @@ def compare(
         _tell(latex, latex_comparison(found))
     if figures is not None:
         _tell_files(write(list(found.plates.values()), figures), figures)
-    say(found.headline)
-    for side in found.sides[1:]:
-        told = "paired" if side.pairing == "paired" else f"not paired: {side.pairing}"
-        say(f"run {side.letter} against run A: {told}")
+    for text in comparison_lines(found):
+        say(text)
     say(f"comparison: {path if out else path.name + f' in {folders[0].parent}'}")
 
 

@@ -38,7 +38,7 @@ def configured(given: Mapping[str, object]) -> DataConfig:
     from pydantic import ValidationError
 
     from vilbench.collect.data import DataConfig
-    from vilbench.errors import InputError
+    from vilbench.errors import InputError, in_words
 
     sections: dict[str, dict[str, object]] = {"": {}, "rows": {}, "filters": {}}
     for name, value in given.items():
@@ -51,7 +51,7 @@ def configured(given: Mapping[str, object]) -> DataConfig:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         options = {".".join(filter(None, at)): name for name, at in PLACES.items()}
-        raise InputError(first["msg"], field=options.get(place, place)) from error
+        raise InputError(in_words(first), field=options.get(place, place)) from error
 
 
 def told(summary: Summary) -> Iterator[str]:

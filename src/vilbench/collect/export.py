@@ -13,9 +13,17 @@ from vilbench.collect.budget import Ledger
 from vilbench.collect.card import NAME, Origin, card
 from vilbench.collect.data import Collection, DataConfig, Summary, Tally
 from vilbench.collect.forest import COLLECT, noted_key
-from vilbench.collect.formats import write_rows, write_trl, write_vilreward
+from vilbench.collect.formats import (
+    ROWS,
+    STEPWISE,
+    VILREWARD,
+    ZIP,
+    write_rows,
+    write_trl,
+    write_vilreward,
+)
 from vilbench.collect.rows import DataRow
-from vilbench.collect.tables import write_hub_table, write_parquet
+from vilbench.collect.tables import TABLE, write_hub_table, write_parquet
 from vilbench.errors import RunError
 from vilbench.search import TreeRecord
 from vilbench.store import trees
@@ -28,6 +36,8 @@ FormatName = Literal["rows", "parquet", "vilreward", "trl", "hub", "trees"]
 
 SUMMARY = "collection.json"
 TREES = "trees.jsonl"
+FILES = frozenset({SUMMARY, TREES, ROWS, TABLE, VILREWARD, ZIP, STEPWISE, "images"})
+"""What exports of trees leave in a folder; any of them may share it."""
 
 
 class Format(NamedTuple):
@@ -144,8 +154,6 @@ def export(
     rows = collection.rows()
     found.write(rows if amend is None else map(amend, rows), folder, collection.tally)
     summary = collection.tally.summary()
-    if not summary.rows:
-        raise RunError(f"{run.folder}: the filters leave no row")
     told = Exported(
         format=form,
         config=config,
@@ -155,6 +163,8 @@ def export(
         second=None if second is None else second.manifest.fingerprint,
     )
     _write(folder / SUMMARY, told.model_dump_json(indent=1) + "\n")
+    if not summary.rows:
+        raise RunError(f"{run.folder}: the filters leave no row")
     if form == "hub":
         labelling = labelling or Labelling()
         title = labelling.title or run.manifest.name

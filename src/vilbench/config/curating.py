@@ -119,10 +119,11 @@ class CurateRecipe(Record):
         Raises:
             RecipeError: The result is no recipe.
         """
+        data = {**self.model_dump(mode="json"), **changes}
         try:
-            return type(self).model_validate({**self.model_dump(mode="json"), **changes})
+            return type(self).model_validate(data)
         except ValidationError as error:
-            raise refusal(error, "the command line") from error
+            raise refusal(error, data, "the command line") from error
 
 
 def load_curating(recipe: str) -> CurateRecipe:
@@ -137,7 +138,7 @@ def load_curating(recipe: str) -> CurateRecipe:
     try:
         return CurateRecipe.model_validate(document.data)
     except ValidationError as error:
-        raise refusal(error, source.file, document.node) from error
+        raise refusal(error, document.data, source.file, document.node) from error
 
 
 def scorer_fingerprints(recipe: Recipe) -> dict[str, str]:

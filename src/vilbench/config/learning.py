@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
+from vilbench.errors import dotted, in_words, place_of
 from vilbench.evaluate.blends import Blend
 from vilbench.selection.weights import Learned
 from vilbench.types import Record
@@ -51,7 +52,7 @@ def _of_blends(value: object) -> object:
     found = _read(value).get(_BLENDS, [])
     for place, one in enumerate(found) if isinstance(found, list) else ():
         if isinstance(one, dict) and "learned" in one:
-            _from(value, f"{_BLENDS}.{place}.learned", one["learned"])
+            _from(value, f"{_BLENDS}[{place}].learned", one["learned"])
     return found
 
 
@@ -65,8 +66,8 @@ def _from(file: str, place: str, data: object) -> Learned:
         return Learned.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, (place, *first["loc"])))
-        raise ValueError(f"{file}: {field}: {first['msg']}") from error
+        field = dotted([place, *place_of(first, data)])
+        raise ValueError(f"{file}: {field}: {in_words(first)}") from error
 
 
 def _read(file: str) -> dict[Any, Any]:

@@ -133,4 +133,4 @@ def load_loop(recipe: str) -> LoopRecipe:
     try:
         return LoopRecipe.model_validate(document.data)
     except ValidationError as error:
-        raise refusal(error, source.file, document.node) from error
+        raise refusal(error, document.data, source.file, document.node) from error

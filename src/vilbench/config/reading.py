@@ -83,7 +83,7 @@ def load_searching(recipe: str) -> SearchRecipe:
     try:
         return SearchRecipe.model_validate(document.data)
     except ValidationError as error:
-        raise refusal(error, source.file, document.node) from error
+        raise refusal(error, document.data, source.file, document.node) from error
 
 
 def find(recipe: str, command: str = "run") -> Source:
@@ -165,7 +165,7 @@ def parse(data: object, file: str | None = None, node: yaml.Node | None = None) 
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise refusal(error, file, node) from error
+        raise refusal(error, data, file, node) from error
 
 
 def parse_training(
@@ -179,7 +179,7 @@ def parse_training(
     try:
         return TrainRecipe.model_validate(data)
     except ValidationError as error:
-        raise refusal(error, file, node) from error
+        raise refusal(error, data, file, node) from error
 
 
 def parse_collecting(
@@ -193,7 +193,7 @@ def parse_collecting(
     try:
         return CollectRecipe.model_validate(data)
     except ValidationError as error:
-        raise refusal(error, file, node) from error
+        raise refusal(error, data, file, node) from error
 
 
 def check_command(command: str, document: Document, file: str) -> None:

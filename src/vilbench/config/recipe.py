@@ -164,7 +164,7 @@ class Experiment(Record):
         try:
             return type(self).model_validate(data)
         except ValidationError as error:
-            raise refusal(error, _OVERRIDES) from error
+            raise refusal(error, data, _OVERRIDES) from error
 
     @property
     def problem_sets(self) -> tuple[ProblemsConfig, ...]:

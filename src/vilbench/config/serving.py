@@ -185,7 +185,8 @@ def _upstream(
         return LocalEngineConfig(model=given)
     if not model:
         raise RecipeError("name the model at that address", field="--upstream-model")
+    data = {"model": model, "base_url": given, "api_key_env": key, "patience": _PATIENCE}
     try:
-        return OpenAIEngineConfig(model=model, base_url=given, api_key_env=key, patience=_PATIENCE)
+        return OpenAIEngineConfig.model_validate(data)
     except ValidationError as error:
-        raise refusal(error, "the command line") from error
+        raise refusal(error, data, "the command line") from error

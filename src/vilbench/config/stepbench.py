@@ -169,4 +169,4 @@ def parse_stepbench(
     try:
         return StepbenchRecipe.model_validate(data)
     except ValidationError as error:
-        raise refusal(error, file, node) from error
+        raise refusal(error, data, file, node) from error

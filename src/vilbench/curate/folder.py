@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from vilbench.curate.curation import Curation
 from vilbench.curate.records import Curated, ProblemCard
 from vilbench.curate.summary import readme
-from vilbench.errors import InputError
+from vilbench.errors import InputError, in_words
 from vilbench.problems import prepared
 from vilbench.problems.sets import ProblemSet
 from vilbench.types import SCHEMA_VERSION
@@ -72,7 +72,7 @@ def card_of(folder: Path) -> Curated:
     except OSError as error:
         raise InputError(error.strerror or "unreadable", file=path) from error
     except ValidationError as error:
-        raise InputError(f"is damaged: {error.errors()[0]['msg']}", file=path) from error
+        raise InputError(f"is damaged: {in_words(error.errors()[0])}", file=path) from error
     if card.schema_version > SCHEMA_VERSION:
         raise InputError(f"is of version {card.schema_version}", file=path)
     return card
@@ -93,5 +93,5 @@ def indicators(folder: Path) -> Iterator[ProblemCard]:
         try:
             yield ProblemCard.model_validate_json(line)
         except ValidationError as error:
-            told = f"is damaged: {error.errors()[0]['msg']}"
+            told = f"is damaged: {in_words(error.errors()[0])}"
             raise InputError(told, file=path, row=number) from error

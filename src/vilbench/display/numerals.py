@@ -9,6 +9,7 @@ import math
 
 MISSING = "–"
 MINUS = "−"
+NO_INTERVAL = "no interval"
 
 
 def _minus(text: str) -> str:
@@ -23,9 +24,13 @@ def percent(share: float | None) -> str:
 
 
 def percent_range(low: float | None, high: float | None) -> str:
-    """Two shares as a range of percentages: "38.1 – 47.0"; a dash where both are missing."""
-    if low is None and high is None:
-        return MISSING
+    """Two shares as a range of percentages: "38.1 – 47.0".
+
+    A dash where both are missing, "no interval" where they are equal: resamples of problems that
+    are all alike have no spread, which says nothing of others.
+    """
+    if low == high:
+        return MISSING if low is None else NO_INTERVAL
     return f"{percent(low)} – {percent(high)}"
 
 
@@ -38,9 +43,9 @@ def points(delta: float | None) -> str:
 
 
 def points_range(low: float | None, high: float | None) -> str:
-    """Two differences as a range in points: "+0.4 to +6.2"; a dash where both are missing."""
-    if low is None and high is None:
-        return MISSING
+    """Two differences as a range in points: "+0.4 to +6.2"; else as `percent_range`."""
+    if low == high:
+        return MISSING if low is None else NO_INTERVAL
     return f"{points(low)} to {points(high)}"
 
 

@@ -24,7 +24,7 @@ from vilbench.backbone.checkpoint import Checkpoint, Dtype, no_bars
 from vilbench.backbone.checkpoint import fingerprint as fingerprint_of_files
 from vilbench.backbone.checkpoint import load as load_checkpoint
 from vilbench.backbone.tokens import PromptEncoder
-from vilbench.errors import CheckpointError
+from vilbench.errors import CheckpointError, in_words
 from vilbench.prm.model import HEAD_SPREAD, Activation, RewardModel, hidden_size
 from vilbench.prm.tokens import Overflow, StepEncoder
 from vilbench.steps import FORMATS, FormatName, StepFormat
@@ -287,9 +287,7 @@ def read_config(folder: Path) -> PrmConfig:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or None
-        raise CheckpointError(
-            first["msg"].removeprefix("Value error, "), file=path, field=place
-        ) from error
+        raise CheckpointError(in_words(first), file=path, field=place) from error
 
 
 def _stored(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from vilbench.errors import ImageError, InputError, ProblemError
+from vilbench.errors import ImageError, InputError, ProblemError, in_words
 from vilbench.images import extension
 from vilbench.problems.files import load_jsonl
 from vilbench.problems.rows import ImageName, shown
@@ -162,7 +162,7 @@ def card_of(folder: Path) -> Card:
     except OSError as error:
         raise InputError(error.strerror or "unreadable", file=path) from error
     except ValidationError as error:
-        raise InputError(f"is damaged: {error.errors()[0]['msg']}", file=path) from error
+        raise InputError(f"is damaged: {in_words(error.errors()[0])}", file=path) from error
     if card.version != _VERSION:
         raise InputError(f"is of version {card.version}, not {_VERSION}", file=path)
     return card

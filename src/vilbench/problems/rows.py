@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeGuard, get_args
 
 from pydantic import JsonValue, ValidationError
 
-from vilbench.errors import ProblemError
+from vilbench.errors import ProblemError, in_words
 from vilbench.types import AnswerKind, Image, Modality, Problem
 
 KEYS = (
@@ -131,7 +131,7 @@ def problem_of(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise ProblemError(first["msg"], field=".".join(map(str, first["loc"]))) from error
+        raise ProblemError(in_words(first), field=".".join(map(str, first["loc"]))) from error
 
 
 def _object(pairs: list[tuple[str, JsonValue]]) -> Row:

@@ -309,16 +309,21 @@ class Findings:
             yield from map(visible, self.results.extraction.told())
         if self.lone:
             shown = cot or self.ranked[0]
+            told = f"a 95 % interval of {percent_range(shown.ci_low, shown.ci_high)} %"
+            if shown.ci_low == shown.ci_high:
+                told = _ALIKE
             yield (
-                f"The share has a 95 % interval of {percent_range(shown.ci_low, shown.ci_high)} %. "
-                "There is nothing to choose from: every method takes the one solution."
+                f"The share has {told}. There is nothing to choose from: every method takes the "
+                "one solution."
             )
             return
         if cot and top and top.delta_vs_cot is not None:
+            told = f"a 95 % interval of {points_range(top.delta_low, top.delta_high)} points"
+            if top.delta_low == top.delta_high:
+                told = _ALIKE
             yield (
                 f"A single solution (cot) is right in {percent(cot.accuracy)} % of cases. The "
-                f"difference of {name(top.method)} has a 95 % interval of "
-                f"{points_range(top.delta_low, top.delta_high)} points."
+                f"difference of {name(top.method)} has {told}."
             )
         if cot and oracle:
             text = (
@@ -383,6 +388,9 @@ class Findings:
                 )
         if len(parts) > 1:
             yield f"By modality, {name(top.method)} differs from cot by " + ", ".join(parts) + "."
+
+
+_ALIKE = "no interval, since all problems are alike in it"
 
 
 def best(rows: Iterable[Row]) -> Row | None:

@@ -1,4 +1,4 @@
-"""The headline table in a terminal and in Markdown."""
+"""The headline table, and that of a comparison of runs, in a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.text import Text
 from vilbench.display import numerals
 from vilbench.display.text import name
 from vilbench.evaluate.results import Results, Row
+from vilbench.report.comparison import Comparison
 from vilbench.report.evidence import Evidence
 from vilbench.report.findings import Findings, Sign, sign
 
@@ -52,6 +53,11 @@ def _delta_interval(row: Row) -> str:
     if row.delta_vs_cot is None:
         return numerals.MISSING
     return numerals.points_range(row.delta_low, row.delta_high)
+
+
+def _has_point(row: Row) -> bool:
+    """Whether the difference is the same in every problem."""
+    return row.delta_low is not None and row.delta_low == row.delta_high
 
 
 def _tie_range(row: Row) -> str:
@@ -163,16 +169,59 @@ def _width(found: Findings, column: Column) -> int:
 def _lines(found: Findings) -> list[str]:
     grid = [["method", *(c.heading for c in COLUMNS)]]
     grid += [[_method(found, r), *(c.write(r) for c in COLUMNS)] for r in _rows(found)]
-    widths = [max(cell_len(row[i]) for row in grid) for i in range(len(COLUMNS) + 1)]
-    lines = [found.finding.headline, ""]
+    return [found.finding.headline, "", *_aligned(grid, 1), "", *_notes(found)]
+
+
+def _aligned(grid: Sequence[Sequence[str]], words: int) -> list[str]:
+    """Rows of equal length as lines; the first columns, which hold words, begin at the left."""
+    widths = [max(map(cell_len, column)) for column in zip(*grid, strict=True)]
+    lines = []
     for row in grid:
-        first = row[0] + " " * (widths[0] - cell_len(row[0]))
-        rest = [
-            " " * (width - cell_len(cell)) + cell
-            for cell, width in zip(row[1:], widths[1:], strict=True)
+        gaps = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            cell + gap if place < words else gap + cell
+            for place, (cell, gap) in enumerate(zip(row, gaps, strict=True))
         ]
-        lines.append("  ".join([first, *rest]))
-    return [*lines, "", *_notes(found)]
+        lines.append((" " * _GAP).join(cells).rstrip())
+    return lines
+
+
+def comparison_lines(found: Comparison) -> list[str]:
+    """Runs beside each other for a terminal: who they are, and a line for each row and run."""
+    runs = [["run", "folder", "policy", "problems", "k", "against A"]]
+    rows = [["method", "run", "accuracy %", "95 % interval", "over A", "95 % interval", "p"]]
+    for side in found.sides:
+        told = "" if not side.pairing else side.pairing
+        if told and told != "paired":
+            told = f"not paired: {told}"
+        run = side.run
+        held = numerals.count(len(run.problems))
+        runs.append([side.letter, name(run.label), name(run.policy), held, str(run.n), told])
+    for row in found.rows:
+        for place, side in enumerate(found.sides):
+            mine, against = found.accuracy(row, place), found.difference(row, place)
+            if mine is None:
+                continue
+            over = [numerals.MISSING] * 3
+            if against is not None:
+                over = [
+                    f"{_SIGNS[found.sign(against)]} {numerals.points(against.delta)}".strip(),
+                    numerals.points_range(against.low, against.high),
+                    numerals.p_value(against.p_value),
+                ]
+            method = name(side.run.methods[row])
+            told = numerals.percent_range(mine.low, mine.high)
+            rows.append([method, side.letter, numerals.percent(mine.value), told, *over])
+    return [
+        found.headline,
+        "",
+        *_aligned(runs, 3),
+        "",
+        *_aligned(rows, 2),
+        "",
+        "accuracy in percent at the largest k of a run, differences from run A in points; "
+        "▲ ▼ interval clear of 0.",
+    ]
 
 
 def _notes(found: Findings) -> list[str]:
@@ -182,6 +231,10 @@ def _notes(found: Findings) -> list[str]:
         lines.append(
             f"k = {found.k}; accuracy in percent, differences from cot in points (paired); "
             "▲ ▼ interval clear of 0; * best method that needs no gold answer."
+        )
+    if any(row.ci_low == row.ci_high or _has_point(row) for row in _rows(found)):
+        lines.append(
+            f"{numerals.NO_INTERVAL}: all problems are alike in it, and resampling shows no spread."
         )
     if found.chosen:
         sets = dict.fromkeys(name(one.problem_set) for one in results.chosen)

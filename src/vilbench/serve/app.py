@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
 from vilbench import __version__
+from vilbench.errors import dotted, foremost, in_words, place_of
 from vilbench.serve import proxy, scoring
 from vilbench.serve.chat import ChatAnswer
 from vilbench.serve.faults import Refusal, no_model, public
@@ -212,12 +213,12 @@ async def _http(_: Request, error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what the table above says
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != "body"]
+    data = {"body": error.body}
+    first = foremost(error.errors(), data)
     if first["type"] == "json_invalid":
         return Refusal(400, "invalid_json", "the body is not valid JSON").response()
-    message = public(str(first["msg"]).removeprefix("Value error, "))
-    param = public(".".join(place)) or None
+    message = public(in_words(first))
+    param = public(dotted(place_of(first, data)[1:]) or "") or None
     return Refusal(400, "invalid_value", message, param=param).response()
 
 

@@ -134,14 +134,14 @@ class ChatRequest(Record):
     @classmethod
     def _is_nothing(cls, value: object) -> object:
         if isinstance(value, bool):
-            raise ValueError("Input should be 0")
+            raise ValueError("must be 0")
         return 0 if isinstance(value, float) and value == 0 else value
 
     @field_validator("logprobs", "store", mode="before")
     @classmethod
     def _is_false(cls, value: object) -> object:
         if value is not None and not isinstance(value, bool):
-            raise ValueError("Input should be False")
+            raise ValueError("must be false")
         return value
 
     @field_validator("stop")

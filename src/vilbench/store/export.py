@@ -19,13 +19,44 @@ from typing import BinaryIO
 
 from pydantic import JsonValue
 
-from vilbench.errors import RunError
+from vilbench.errors import InputError, RunError
 from vilbench.images import extension
 from vilbench.store.disk import replacing, storage_errors
 from vilbench.store.run import Run
 from vilbench.types import Image, Problem, Solution, StepScores
 
+PROBLEMS, SOLUTIONS, SCORES = "problems.jsonl", "solutions.jsonl", "scores.jsonl"
 _IMAGES = "images"
+FILES = frozenset({PROBLEMS, SOLUTIONS, SCORES, _IMAGES})
+"""What an export leaves in its folder."""
+
+
+def refuse_foreign(folder: Path, files: Collection[str], marks: Collection[str]) -> None:
+    """Nothing that is not ours is written over, and nothing is written among it.
+
+    A folder that is not there yet will do, and so will one that git alone has touched.
+
+    Args:
+        folder: Where an export is to go.
+        files: Names that exports leave there.
+        marks: Those of them that are in no folder but an export's.
+
+    Raises:
+        InputError: The folder is neither empty nor an earlier export.
+        RunStorageError: It cannot be read.
+    """
+    with storage_errors(folder):
+        if not folder.exists():
+            return
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".git")}
+    others = sorted(names.difference(files))
+    if names and (others or names.isdisjoint(marks)):
+        told = (others or sorted(names))[0]
+        raise InputError(
+            f"holds '{told[:80]}' and is no earlier export; choose another folder",
+            file=folder,
+            field="--to",
+        )
 
 
 def export_jsonl(
@@ -60,9 +91,9 @@ def export_jsonl(
             image: write_image(folder, image)
             for image in dict.fromkeys(image for one in problems for image in one.images)
         }
-        write_lines(folder / "problems.jsonl", (_problem_row(one, names) for one in problems))
-        write_lines(folder / "solutions.jsonl", map(_solution_row, solutions))
-        write_lines(folder / "scores.jsonl", map(_scores_row, scores))
+        write_lines(folder / PROBLEMS, (_problem_row(one, names) for one in problems))
+        write_lines(folder / SOLUTIONS, map(_solution_row, solutions))
+        write_lines(folder / SCORES, map(_scores_row, scores))
 
 
 def _solutions(run: Run, key: str | None) -> list[Solution]:

@@ -22,11 +22,14 @@ Reading = Literal["search", "judge", "rollouts", "omega", "rest"]
 
 READINGS: Mapping[Reading, str] = {
     "search": "value of the search",
-    "judge": "value by the evaluator",
+    "judge": "value by the scorer",
     "rollouts": "share of right continuations",
     "omega": "OmegaPRM's value",
     "rest": "ReST-MCTS* reward",
 }
+
+_USUAL: Mapping[str, Reading] = {"rest-mcts": "search", "omega": "omega", "guided": "judge"}
+"""By what the steps of a rule's trees are shown first; the share of right continuations else."""
 
 STEPS = 300
 """Most steps shown at a time."""
@@ -215,7 +218,7 @@ def readings(tree: TreeRecord) -> dict[Reading, Targets]:
         "omega": TARGETS["omega"](tree),
         "rest": TARGETS["rest"](tree),
     }
-    usual: Reading = {"rest-mcts": "search", "omega": "omega"}.get(tree.rule, "rollouts")  # type: ignore[assignment]
+    usual: Reading = _USUAL.get(tree.rule, "rollouts")
     order = sorted(found, key=lambda one: one != usual)
     return {
         one: found[one]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from vilbench.collect.forest import COLLECT
 from vilbench.evaluate.analysis import Plan
@@ -21,6 +21,9 @@ from vilbench.store.database import decode
 from vilbench.store.records import Event, Failure
 from vilbench.store.run import Run
 from vilbench.viewer.live import running
+
+_GUIDED: Final = "guided"
+"""Rule of trees that 'vilbench search' grows."""
 
 _FAILURES = 5
 """Failures that are told."""
@@ -43,7 +46,7 @@ class Stage:
     """A stage of a run.
 
     Attributes:
-        name: "sample", "collect", or the name of a scorer.
+        name: "sample", "collect", "search" for trees of a guided search, or the name of a scorer.
         kind: "sample", "score" or "collect".
         done: Problems that are done.
         total: Problems that there are to do.
@@ -189,7 +192,7 @@ def standing(run: Run, plan: Plan | None, paces: Paces) -> Standing:
         running=running(run.folder),
         problems=_number(run, "SELECT count(*) FROM problems"),
         stages=tuple(_stages(run, plan, paces)),
-        happened=last[0].kind if last else "",
+        happened=_called(last[0]) if last else "",
         at=_moment(last[0].at) if last else "",
         written=written(run.folder),
         growing=_number(run, "SELECT count(DISTINCT problem_id) FROM calls")
@@ -212,9 +215,11 @@ def _stages(run: Run, plan: Plan | None, paces: Paces) -> Sequence[Stage]:
         found += _scorers(run, paces, last.score_keys, plan, pools)
     elif plan is not None:
         found.append(Stage(SAMPLE, SAMPLE, 0, problems, 0, None, None, begun=False))
-    for key in stored.tree_keys(run)[-1:] or _collecting(run):
+    noted = {str(event.data["key"]): event for event in _collections(run)}
+    for key in stored.tree_keys(run)[-1:] or list(noted)[-1:]:
         done = _number(run, "SELECT count(*) FROM trees WHERE key = ?", key)
-        found.append(_stage(run, paces, COLLECT, COLLECT, key, done, problems))
+        name = _called(noted[key]) if key in noted else COLLECT
+        found.append(_stage(run, paces, name, COLLECT, key, done, problems))
     return found
 
 
@@ -240,10 +245,15 @@ def _stage(run: Run, paces: Paces, name: str, kind: str, key: str, done: int, to
     return Stage(name, kind, done, total, failed, pace, left, begun=True)
 
 
-def _collecting(run: Run) -> list[str]:
-    """The key of a collection that has no tree yet."""
-    kind = "WHERE json_extract(record, '$.kind') = 'collect' ORDER BY number DESC LIMIT 1"
-    return [str(event.data["key"]) for event in _events(run, kind)]
+def _collections(run: Run) -> list[Event]:
+    """Which trees were asked for, the last ones at the end."""
+    return _events(run, "WHERE json_extract(record, '$.kind') = 'collect' ORDER BY number")
+
+
+def _called(event: Event) -> str:
+    """What an event is called: guided trees are found by another command than collected ones."""
+    guided = event.kind == COLLECT and event.data.get("rule") == _GUIDED
+    return "search" if guided else event.kind
 
 
 def _events(run: Run, which: str) -> list[Event]:
