@@ -17,12 +17,13 @@ from vilbench.config.problems import ProblemsConfig, load_problem_set
 from vilbench.config.scorers import PrmScorerConfig
 from vilbench.display.text import visible
 from vilbench.embedded import model_folder
-from vilbench.errors import ImageError, RecipeError, dotted, foremost, in_words, place_of
+from vilbench.errors import ImageError, RecipeError
 from vilbench.problems.files import checked_image
 from vilbench.problems.own import is_own
 from vilbench.problems.rows import ImageName, problem_of
 from vilbench.problems.sets import ProblemSet
 from vilbench.types import BytesSource, FileSource, Generator, Image, Problem
+from vilbench.validation import dotted, foremost, in_words, place_of
 
 _ENGINE: TypeAdapter[EngineConfig] = TypeAdapter(EngineConfig)
 _UNKNOWN = "?"

@@ -48,7 +48,7 @@ def chosen(
     from pydantic import ValidationError
 
     from vilbench.config.staff import ExecutorConfig
-    from vilbench.errors import in_words
+    from vilbench.validation import in_words
 
     fields: dict[str, object] = dict(_pairs(per_worker or ""))
     if workers is not None:

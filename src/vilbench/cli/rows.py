@@ -38,7 +38,8 @@ def configured(given: Mapping[str, object]) -> DataConfig:
     from pydantic import ValidationError
 
     from vilbench.collect.data import DataConfig
-    from vilbench.errors import InputError, in_words
+    from vilbench.errors import InputError
+    from vilbench.validation import in_words
 
     sections: dict[str, dict[str, object]] = {"": {}, "rows": {}, "filters": {}}
     for name, value in given.items():

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
-from vilbench.errors import dotted, in_words, place_of
 from vilbench.evaluate.blends import Blend
 from vilbench.selection.weights import Learned
 from vilbench.types import Record
+from vilbench.validation import dotted, in_words, place_of
 
 _BLENDS = "blends"
 

@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from vilbench.errors import RecipeError, dotted, foremost, in_words, place_of
+from vilbench.errors import RecipeError
+from vilbench.validation import dotted, foremost, in_words, place_of
 
 Location = Sequence[str | int]
 

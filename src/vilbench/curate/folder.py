@@ -19,10 +19,11 @@ from pydantic import ValidationError
 from vilbench.curate.curation import Curation
 from vilbench.curate.records import Curated, ProblemCard
 from vilbench.curate.summary import readme
-from vilbench.errors import InputError, in_words
+from vilbench.errors import InputError
 from vilbench.problems import prepared
 from vilbench.problems.sets import ProblemSet
 from vilbench.types import SCHEMA_VERSION
+from vilbench.validation import in_words
 
 CARD, INDICATORS, README = "curated.json", "indicators.jsonl", "README.md"
 _REPOSITORY = "vilbench curate"

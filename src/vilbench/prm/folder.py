@@ -24,11 +24,12 @@ from vilbench.backbone.checkpoint import Checkpoint, Dtype, no_bars
 from vilbench.backbone.checkpoint import fingerprint as fingerprint_of_files
 from vilbench.backbone.checkpoint import load as load_checkpoint
 from vilbench.backbone.tokens import PromptEncoder
-from vilbench.errors import CheckpointError, in_words
+from vilbench.errors import CheckpointError
 from vilbench.prm.model import HEAD_SPREAD, Activation, RewardModel, hidden_size
 from vilbench.prm.tokens import Overflow, StepEncoder
 from vilbench.steps import FORMATS, FormatName, StepFormat
 from vilbench.types import Record
+from vilbench.validation import in_words
 
 NAME = "prm.json"
 """The file of a folder that makes it a reward model's."""

@@ -20,12 +20,13 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from vilbench.errors import ImageError, InputError, ProblemError, in_words
+from vilbench.errors import ImageError, InputError, ProblemError
 from vilbench.images import extension
 from vilbench.problems.files import load_jsonl
 from vilbench.problems.rows import ImageName, shown
 from vilbench.problems.sets import ProblemSet
 from vilbench.types import FileSource, Image, Problem, Record
+from vilbench.validation import in_words
 
 _ROWS, _CARD, _IMAGES = "problems.jsonl", "prepared.json", "images"
 _VERSION = 1

@@ -16,8 +16,9 @@ from typing import NamedTuple, TypeGuard, get_args
 
 from pydantic import JsonValue, ValidationError
 
-from vilbench.errors import ProblemError, in_words
+from vilbench.errors import ProblemError
 from vilbench.types import AnswerKind, Image, Modality, Problem
+from vilbench.validation import in_words
 
 KEYS = (
     "id",

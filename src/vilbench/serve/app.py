@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
 from vilbench import __version__
-from vilbench.errors import dotted, foremost, in_words, place_of
 from vilbench.serve import proxy, scoring
 from vilbench.serve.chat import ChatAnswer
 from vilbench.serve.faults import Refusal, no_model, public
@@ -34,6 +33,7 @@ from vilbench.serve.reading import Pictures
 from vilbench.serve.service import Served, Service, service
 from vilbench.serve.upstream import Upstream
 from vilbench.serve.waiting import ScoringQueue
+from vilbench.validation import dotted, foremost, in_words, place_of
 from vilbench.web.guard import Access
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {

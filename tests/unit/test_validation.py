@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
-from vilbench.errors import dotted, foremost, in_words, place_of
+from vilbench.validation import dotted, foremost, in_words, place_of
 
 
 class Left(BaseModel):
