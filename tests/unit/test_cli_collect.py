@@ -89,6 +89,24 @@ def test_it_grows_trees_and_goes_on(collect: Collect, recipe: Path, tmp_path: Pa
     assert f"policy: {tokens} tokens in " in again
 
 
+def test_it_goes_on_for_more_problems(collect: Collect, recipe: Path, tmp_path: Path) -> None:
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    collect(recipe, "--out", folder, "--limit", 2, "--plain")
+    assert "--extend" in collect(recipe, "--out", folder, code=2).err
+    said = collect(recipe, "--out", folder, "--extend", "--plain").out
+    assert "collect: 4 problems, 2 stored already" in said
+    collect(recipe, "--out", whole, "--plain")
+    with Run.read(folder) as grown, Run.read(whole) as once:
+        key = noted_key(grown) or ""
+        assert key == noted_key(once)
+        found = [one.tree for one in trees.trees(grown, key)]
+        assert found == [one.tree for one in trees.trees(once, key)]
+        assert len(found) == 4
+    other = tmp_path / "other.yaml"
+    other.write_text(RECIPE.replace("rollouts: 2}", "rollouts: 3}"))
+    assert "rollouts: 2 -> 3" in collect(other, "--out", folder, "--extend", code=2).err
+
+
 def test_options_change_the_recipe(collect: Collect, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     said = collect(recipe, "--out", folder, "--limit", 2, "--seed", 9, "--plain").out
