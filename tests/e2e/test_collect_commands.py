@@ -20,12 +20,12 @@ from vilbench.store.run import Run
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-# One tree at a time, so that nothing hangs on what else was in a batch of the model.
+# One tree at a time and nothing recalled, so that nothing hangs on what else a model was asked.
 RECIPE = """\
 name: quick
 problems: {source: puzzles, split: train, limit: 6}
 policy:
-  engine: {kind: local, model: "embedded:small"}
+  engine: {kind: local, model: "embedded:small", recall: false}
   format: steps-brief
   max_tokens: 120
   step_tokens: 50
@@ -34,7 +34,7 @@ search: {rule: rest-mcts, rounds: 3, leaves: 2, ahead: null, enough: null, keep_
 evaluator:
   scorer:
     {kind: judge, name: judge, granularity: step, prompt: brief,
-     engine: {kind: local, model: "embedded:small"}}
+     engine: {kind: local, model: "embedded:small", recall: false}}
   grade_weight: 1.0
 width: {trees: 1}
 """

@@ -238,11 +238,18 @@ class Recipes(NamedTuple):
 
 def recipes() -> Recipes:
     few: dict[str, object] = {"problems.limit": LIMIT, "sample.n": N}
-    narrow = {"problems.limit": 1, "width": {"trees": 1, "policy": 1, "evaluator": 1}}
+    narrow = {
+        "problems.limit": 1,
+        "width": {"trees": 1, "policy": 1, "evaluator": 1},
+        # What a model recalls depends on what it was asked before, and values by rounding on that.
+        "policy.engine.recall": False,
+    }
+    trees = {"budget.nodes": 8, "evaluator.scorer.engine.recall": False}
+    beams = {"search.beams": [2], "scorer.recall": False}
     return Recipes(
         config.load("embedded").changed(few).only(["judge-prm", "prm"]),
-        config.load_collecting("embedded-collect").changed({**narrow, "budget.nodes": 8}),
-        config.load_searching("embedded-search").changed({**narrow, "search.beams": [2]}),
+        config.load_collecting("embedded-collect").changed({**narrow, **trees}),
+        config.load_searching("embedded-search").changed({**narrow, **beams}),
     )
 
 

@@ -114,6 +114,19 @@ def test_own_tokens_are_computed_and_images_stay_whole() -> None:
     assert recall.find(stem((5, 5, 5), "other")).reach == 0
 
 
+def test_what_is_held_is_what_is_told() -> None:
+    """No run keeps the whole of a sequence alive, in tokens or in states."""
+    recall = Recall(SHAPE, PLENTY)
+    beginning = tuple(range(100))
+    for k in range(50):
+        keep(recall, (*beginning[: 50 + k], 200, 201))
+    runs = list(recall._used)
+    assert sum(run.ids.nbytes for run in runs) == 8 * recall.bytes // SHAPE.token_bytes
+    assert all(run.ids.base is None for run in runs)
+    held = sum(one.untyped_storage().nbytes() for run in runs for one in run.states)
+    assert held == recall.bytes
+
+
 def test_a_sequence_beyond_the_limit_is_left_out() -> None:
     recall = Recall(SHAPE, 3 * SHAPE.token_bytes)
     keep(recall, (1, 1))

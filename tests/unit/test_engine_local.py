@@ -379,6 +379,28 @@ async def test_running_out_of_memory_halves_the_batch(
     assert sizes == [1, 8, 8, 4, 2, 2, 4, 4, 2, 2]
 
 
+@pytest.mark.parametrize("recall", [False, True])
+async def test_a_batch_is_halved_that_outgrows_memory_after_its_prompt(
+    recall: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it keeps of the prompt, once more each time, is no room to be gained."""
+    async with LocalEngine(data.checkpoint(), recall=recall) as engine:
+        whole, sizes = engine._backbone.forward, list[int]()
+
+        def forward(embedded: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+            rows, tokens = embedded.shape[:2]
+            sizes.append(rows)
+            assert len(sizes) < 100
+            if rows > 2 and tokens == 1:
+                raise torch.OutOfMemoryError("no memory")
+            return whole(embedded, *rest, **more)
+
+        monkeypatch.setattr(engine._backbone, "forward", forward)
+        found = await engine.generate(data.prompt(1), 8, BRIEF, 0)
+    async with LocalEngine(data.checkpoint()) as other:
+        assert texts(found) == texts(await other.generate(data.prompt(1), 8, BRIEF, 0))
+
+
 async def test_rows_leave_a_batch_that_outgrows_its_budget(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,8 +300,12 @@ sample:
         ("{kind: openai, model: m, server: vllm}", "sample.engine", "needs an address"),
         ("{kind: openai, model: m, extra: {n: 2}}", "sample.engine.extra", "n cannot be set"),
         ("{kind: openai, model: m, omit: [stop]}", "sample.engine.omit[0]", "'temperature'"),
-        ("{kind: openai, model: m, patience: {attempts: 0}}", "sample.engine.patience", "greater"),
-        ("{kind: openai, model: m, api_key_env: 'a b'}", "sample.engine.api_key_env", "pattern"),
+        (
+            "{kind: openai, model: m, patience: {attempts: 0}}",
+            "sample.engine.patience",
+            "at least 1",
+        ),
+        ("{kind: openai, model: m, api_key_env: 'a b'}", "sample.engine.api_key_env", "match"),
     ],
 )
 def test_wrong_engines_are_told_with_their_place(engine: str, field: str, words: str) -> None:

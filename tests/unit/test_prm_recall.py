@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import engine_data as data
 import pytest
 import torch
@@ -99,7 +101,7 @@ def test_little_room_costs_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit is computed again."""
     roomy = PrmScoring(tiny(), "tree", recall=True)
     shape = roomy._forwards._shape
-    monkeypatch.setitem(forwards._RECALLED, "cpu", 20 * shape.token_bytes)
+    monkeypatch.setattr(forwards, "_RECALLED", 20 * shape.token_bytes)
     narrow = PrmScoring(tiny(), "tree", recall=True)
     for k in range(4):
         candidates = [STEPS[:k], (*STEPS[: k + 1], "Answer: 12"), (STEPS[0], f"or {k}")]
@@ -123,3 +125,25 @@ def test_steps_are_let_go_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) 
     found = recalling.score(parts(1), [STEPS])
     assert found.values[0][:3] == pytest.approx(expected.values[0], abs=1e-5)
     assert found.counts.forwards == 1
+
+
+def test_a_chunk_that_cannot_keep_what_it_computed_is_halved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it keeps itself, once more each time, is no room to be gained."""
+    recalling, fresh = PrmScoring(tiny(), "tree", recall=True), PrmScoring(tiny(), "tree")
+    inner, tried = recalling._forwards, []
+    whole, most = inner._keep, 20 * inner._shape.token_bytes
+
+    def keep(*given: Any) -> None:
+        tried.append(inner._recall.bytes)
+        assert len(tried) < 100
+        if inner._recall.bytes > most:
+            raise torch.OutOfMemoryError("no memory")
+        whole(*given)
+
+    monkeypatch.setattr(inner, "_keep", keep)
+    candidates = [(f"Step 1: I count {k} circles.", f"Answer: {k}") for k in range(6)]
+    found, expected = recalling.score(parts(1), candidates), fresh.score(parts(1), candidates)
+    for row, other in zip(found.values, expected.values, strict=True):
+        assert row == pytest.approx(other, abs=1e-5)

@@ -24,7 +24,8 @@ class Stem:
 
     Attributes:
         ids: The tokens.
-        own: The tokens from this index on are never shared; below `len(ids)`.
+        own: The tokens from this index on are never shared; below `len(ids)` where the sequence
+            is computed.
         root: Sequences share only within a root (the same images and what precedes them),
             and then at least `floor` tokens.
         floor: Tokens up to the last image; 0 without images.

@@ -139,7 +139,7 @@ class Recall:
             if shared < len(run.ids):
                 run = self._split(run, shared, stem.root)
         if done < length:
-            run = self._add(_Run(ids[done:], told(done, length), run), stem.root)
+            run = self._add(_Run(ids[done:].copy(), told(done, length), run), stem.root)
         self._touch(run, stem.root)
         while self._tokens > self._most_tokens:
             self._let_go()
@@ -170,8 +170,8 @@ class Recall:
             tuple(one[..., part, :].clone() for one in run.states)
             for part in (slice(at), slice(at, None))
         )
-        upper = self._add(_Run(run.ids[:at], first, run.parent), root)
-        run.ids, run.states, run.parent = run.ids[at:], rest, upper
+        upper = self._add(_Run(run.ids[:at].copy(), first, run.parent), root)
+        run.ids, run.states, run.parent = run.ids[at:].copy(), rest, upper
         upper.children[int(run.ids[0])] = run
         self._tokens -= at
         return upper

@@ -100,8 +100,10 @@ def begin(
     )
     run = Run.open(folder, manifest, fresh=fresh, extend=extend)
     try:
-        store_input(run, loaded)
+        check_input(run, loaded)
+        # From here on the new command goes on alone, whenever this one ends.
         run.grow(manifest)
+        store_input(run, loaded)
         note_command(run, recipe, command)
         kinship.note(run, [Path(one.source) for one in recipe.problem_sets])
     except BaseException:
@@ -123,11 +125,11 @@ def go_on(folder: Path) -> Run:
     return Run.open(folder, manifest.model_copy(update={"versions": versions()}))
 
 
-def store_input(run: Run, loaded: ProblemSet) -> None:
-    """Stores the problems of a run, with what was set aside and where they were read.
+def check_input(run: Run, loaded: ProblemSet) -> None:
+    """Refuses an input that is no longer that of the run, or more.
 
     Raises:
-        RunMismatchError: Problems of the run are no longer among them.
+        RunMismatchError: Problems of the run are no longer among them, or have changed.
     """
     given = {problem.id for problem in loaded.problems}
     gone = [problem.id for problem in run.problems() if problem.id not in given]
@@ -137,6 +139,16 @@ def store_input(run: Run, loaded: ProblemSet) -> None:
             "start over with --fresh, or choose another --out",
             gone[:_TOLD],
         )
+    run.check_problems(loaded.problems)
+
+
+def store_input(run: Run, loaded: ProblemSet) -> None:
+    """Stores the problems of a run, with what was set aside and where they were read.
+
+    Raises:
+        RunMismatchError: As `check_input` does.
+    """
+    check_input(run, loaded)
     run.add_problems(loaded.problems)
     rejected = [str(error) for error in loaded.rejected]
     if rejected != rejected_rows(run):

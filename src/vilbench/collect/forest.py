@@ -26,7 +26,7 @@ COLLECT: Final = "collect"
 
 @dataclass(frozen=True)
 class Width:
-    """How much happens at a time; no tree depends on it.
+    """How much happens at a time; no tree depends on it, but for rounding.
 
     Attributes:
         trees: Trees that grow. More than there are places keeps the places full: a tree that

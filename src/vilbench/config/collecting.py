@@ -13,29 +13,33 @@ from vilbench.search import RestMcts, Settings
 from vilbench.steps import FormatName
 from vilbench.types import Number, Record, Whole
 
-Model = TypeVar("Model", LocalEngineConfig, PrmScorerConfig)
+Asked = TypeVar("Asked", EngineConfig, StepScorerConfig)
 
 
-def _recalled(config: Model) -> Model:
-    """The model with `recall` unless told otherwise: searches ask for a problem many times."""
-    return (
-        config
-        if "recall" in config.model_fields_set
-        else config.model_copy(update={"recall": True})
-    )
+def recalling(config: Asked, *, recall: bool, unless_told: bool = False) -> Asked:
+    """A model that keeps, or does not keep, what it computed for requests that begin alike.
 
-
-def _engine(config: EngineConfig) -> EngineConfig:
-    return _recalled(config) if isinstance(config, LocalEngineConfig) else config
-
-
-def _scorer(config: StepScorerConfig) -> StepScorerConfig:
+    Args:
+        config: An engine, or a scorer; those behind servers stay as they are.
+        recall: Whether it keeps it.
+        unless_told: Whether a configuration that says so itself stays as it is.
+    """
     if isinstance(config, JudgeConfig):
-        return config.model_copy(update={"engine": _engine(config.engine)})
-    return _recalled(config) if isinstance(config, PrmScorerConfig) else config
+        engine = recalling(config.engine, recall=recall, unless_told=unless_told)
+        return config.model_copy(update={"engine": engine})
+    if not isinstance(config, LocalEngineConfig | PrmScorerConfig):
+        return config
+    if unless_told and "recall" in config.model_fields_set:
+        return config
+    return config.model_copy(update={"recall": recall})
 
 
-SearchScorerConfig = Annotated[StepScorerConfig, AfterValidator(_scorer)]
+def _for_search(config: Asked) -> Asked:
+    """Searches ask for the same problem again and again."""
+    return recalling(config, recall=True, unless_told=True)
+
+
+SearchScorerConfig = Annotated[StepScorerConfig, AfterValidator(_for_search)]
 """A scorer that values the steps of a search."""
 
 
@@ -49,7 +53,7 @@ class PolicyConfig(Record):
         max_depth: Most steps of a solution.
     """
 
-    engine: Annotated[EngineConfig, AfterValidator(_engine)]
+    engine: Annotated[EngineConfig, AfterValidator(_for_search)]
     format: FormatName = "steps"
     temperature: Number = Field(default=1.0, ge=0)
     top_p: Number = Field(default=1.0, gt=0, le=1)
@@ -116,7 +120,7 @@ class PricesConfig(Record):
 
 
 class WidthConfig(Record):
-    """How much happens at a time; no tree depends on it.
+    """How much happens at a time; no tree depends on it, but for rounding.
 
     Attributes:
         trees: Trees that grow.

@@ -12,6 +12,7 @@ from vilbench.config.collecting import (
     PricesConfig,
     SearchScorerConfig,
     WidthConfig,
+    recalling,
 )
 from vilbench.config.recipe import Experiment, Recipe, SampleConfig
 from vilbench.search import Guided
@@ -74,14 +75,14 @@ class SearchRecipe(Experiment):
             max_failures=self.max_failures,
             expect=self.expect,
             sample=SampleConfig(
-                engine=self.policy.engine,
+                engine=recalling(self.policy.engine, recall=False),
                 format=self.policy.format,
                 n=self.keep,
                 temperature=self.policy.temperature,
                 top_p=self.policy.top_p,
                 max_tokens=self.policy.max_tokens,
             ),
-            scorers=(self.scorer,),
+            scorers=(recalling(self.scorer, recall=False),),
             main=self.scorer.name,
         )
 

@@ -264,12 +264,14 @@ class LocalEngine:
         todo = [w for w in batch if w.ticket.wanted and not w.ticket.is_delivered(w.place)]
         if not todo:
             return []
+        # What the batch keeps itself is no room to be gained: it would keep it again.
+        held = self._recall.bytes > 0
         try:
             prompts = [work.prompt for work in todo]
             self._backbone.encode_images({p.encoded.images: p.pixels for p in prompts if p.pixels})
             return run(todo)
         except Exception as error:
-            roomy = ran_out(error) and self._recall.clear()
+            roomy = ran_out(error) and self._recall.clear() and held
             parts = [todo] if roomy else parts_of(todo, error)
             if len(parts) == 1 and not roomy:
                 todo[0].ticket.fail(error)

@@ -38,8 +38,11 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 16_384}
 _REMEMBERED = 1 << 30
 """Bytes of keys and values of prompts that are kept: a search scores its questions many times."""
 
-_RECALLED = {"cpu": 1 << 28, "cuda": 1 << 30}
-"""Likewise of steps, where these are recalled, by kind of device."""
+_RECALLED = 1 << 28
+"""Likewise of steps, where these are recalled, on a CPU."""
+
+_RECALLED_SHARE = 0.1
+"""On a GPU: of the memory that is free when the model is there."""
 
 
 class Reading(NamedTuple):
@@ -64,7 +67,7 @@ class ScoringCounts:
         image_encodings: Images that went through the vision tower.
         peak_kv_bytes: Most bytes of keys and values of this call at a time: those kept for
             later, and one layer of the tokens in work. Prompts of earlier calls take up to a
-            gibibyte beside them.
+            gibibyte beside them, and steps that are recalled what they may.
     """
 
     tokens: int = 0
@@ -106,9 +109,8 @@ class Forwards:
         self._pixels = pixels
         self._backbone = Backbone(model.backbone, remember=16)
         self._shape = self._backbone.shape
-        most = _RECALLED.get(self._shape.device.type, 1 << 28)
         self._recalls = recall
-        self._recall = Recall(self._shape, most if recall else 0)
+        self._recall = Recall(self._shape, self._room() if recall else 0)
         self._inner: Any = model.backbone.model
         self._decoder: Any = model.backbone.get_decoder()
         if max_batch_tokens is None:
@@ -164,6 +166,13 @@ class Forwards:
         self._stems.clear()
         self._backbone.forget_images()
 
+    def _room(self) -> int:
+        """Most bytes for steps that are recalled."""
+        if self._shape.device.type != "cuda":
+            return _RECALLED
+        free, _ = torch.cuda.mem_get_info(self._shape.device)
+        return int(free * _RECALLED_SHARE)
+
     @property
     def _remembers(self) -> bool:
         return bool(self._stems) or self._recall.bytes > 0
@@ -193,6 +202,8 @@ class Forwards:
 
     def _keep(self, stem: Stem, run: Run, layers: Sequence[KeyValue], values: Values) -> None:
         """Keeps what a run of a sequence is computed to; `values` begin with its own."""
+        if not np.isfinite(values[: run.end - run.begin]).all():
+            return
 
         def told(start: int, end: int) -> States:
             part = slice(start - run.skip, end - run.skip)
@@ -232,13 +243,16 @@ class Forwards:
             part = slice(packing.runs[chunk[0]].begin, packing.runs[chunk[-1]].end)
             if part.start == part.stop:  # all of it is known
                 continue
+            # What the chunk keeps itself is no room to be gained: it would keep it again.
+            held = self._remembers
             try:
                 values[part] = self._chunk(layout, part, trunk, chunk)
                 continue
             except Exception as error:
-                if not ran_out(error) or (len(chunk) == 1 and not self._remembers):
+                if not ran_out(error) or (len(chunk) == 1 and not held):
                     raise
-            if self._make_room():  # here, where no traceback holds the tensors of the forward
+            # Here, where no traceback holds the tensors of the forward.
+            if self._make_room() and held:
                 todo.append(chunk)
                 continue
             middle = chunk.start + len(chunk) // 2

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vilbench.backbone.prefixes import common
+
 
 class Run(NamedTuple):
     """Tokens that one sequence adds.
@@ -92,7 +94,7 @@ def pack(sequences: Sequence[Sequence[int]], *, share: bool) -> Packing:
     for i in order:
         skip = 0
         if share and previous is not None:
-            skip = _common(arrays[previous], arrays[i])
+            skip = common(arrays[previous], arrays[i])
             places[i] = places[previous][:skip]
         previous = i
         added = len(arrays[i]) - skip
@@ -115,11 +117,15 @@ def beyond(packing: Packing, known: Sequence[int]) -> Packing:
     """The packing without what is known: beginnings of runs become runs of no tokens.
 
     Args:
-        packing: With beginnings shared.
+        packing: With beginnings shared; without a prompt.
         known: How many of each sequence's first tokens are known: as many as its longest
             beginning that is known of any sequence.
     """
-    firsts = [min(max(known[run.sequence or 0], run.skip), _stop(run)) for run in packing.runs]
+    firsts = [
+        min(max(known[run.sequence], run.skip), _stop(run))
+        for run in packing.runs
+        if run.sequence is not None
+    ]
     is_new = np.ones(packing.tokens, dtype=np.int64)
     for run, first in zip(packing.runs, firsts, strict=True):
         is_new[run.begin : run.begin + first - run.skip] = 0
@@ -211,10 +217,3 @@ _LAST = 2**63
 
 def _close(runs: list[Run], k: int, reach: int) -> None:
     runs[k] = runs[k]._replace(reach=reach)
-
-
-def _common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
-    """Length of the longest common beginning."""
-    length = min(len(a), len(b))
-    different = np.flatnonzero(a[:length] != b[:length])
-    return int(different[0]) if len(different) else length

@@ -101,9 +101,7 @@ def remove_run(folder: Path) -> None:
     The lock file stays, since it is held, and the manifest stays until the next one takes
     its place: a run that was killed half removed must still be known as a run.
     """
-    for name in _derived_names(folder):
-        (folder / name).unlink(missing_ok=True)
-        (folder / (name + PARTIAL)).unlink(missing_ok=True)
+    remove_derived(folder)
     images = folder / _IMAGES
     for path in images.glob("[0-9a-f][0-9a-f]/*"):
         if _IMAGE_NAME.fullmatch(path.name):
@@ -113,6 +111,13 @@ def remove_run(folder: Path) -> None:
             path.rmdir()
     for name in _DATABASE:
         (folder / name).unlink(missing_ok=True)
+
+
+def remove_derived(folder: Path) -> None:
+    """Remove what can be made from the run again."""
+    for name in _derived_names(folder):
+        (folder / name).unlink(missing_ok=True)
+        (folder / (name + PARTIAL)).unlink(missing_ok=True)
 
 
 def _derived_names(folder: Path) -> set[str]:

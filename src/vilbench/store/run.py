@@ -37,6 +37,7 @@ from vilbench.store.folder import (
     image_path,
     is_derived_name,
     read_manifest,
+    remove_derived,
     remove_run,
     write_manifest,
 )
@@ -113,8 +114,8 @@ class Run:
             if not extend:
                 raise RunMismatchError(
                     f"{folder}: the run there was begun with other problems, fewer solutions or "
-                    "fewer scorers; go on with it by --extend, start over with --fresh, or choose "
-                    "another --out",
+                    "fewer scorers; go on with it by --extend if none of its problems is left out, "
+                    "start over with --fresh, or choose another --out",
                     stored.differences(manifest),
                 )
         if not is_new and not (folder / database.FILE).exists():
@@ -135,7 +136,9 @@ class Run:
         return run
 
     def grow(self, manifest: Manifest) -> None:
-        """Take the place of the run's recipe, where another one asks for more; noted as an event.
+        """Go on by another recipe, which asks for more; noted as an event.
+
+        Results and what else was derived are removed: they would be those of the smaller run.
 
         Raises:
             RunMismatchError: It asks for something else.
@@ -147,9 +150,11 @@ class Run:
             raise RunMismatchError(f"{self.folder}: the recipe asks for something else", departed)
         changes = self.manifest.differences(manifest)
         self.event("extended", {"changes": list(changes)})
+        grown = manifest.model_copy(update={"created": self.manifest.created})
         with self._writing():
-            write_manifest(self.folder, manifest)
-        self.manifest = manifest
+            remove_derived(self.folder)
+            write_manifest(self.folder, grown)
+        self.manifest = grown
 
     def _finish_creation(self) -> None:
         """Write the manifest, which makes the folder a run."""
@@ -212,19 +217,31 @@ class Run:
                 for problem in problems:
                     self._add_problem(problem)
 
+    def check_problems(self, problems: Iterable[Problem]) -> None:
+        """Refuses problems that are stored otherwise.
+
+        Raises:
+            RunMismatchError: Another problem is stored under one of the ids.
+        """
+        for problem in problems:
+            self._is_stored(problem)
+
     def _add_problem(self, problem: Problem) -> None:
         text = encode(problem)
-        select = "SELECT record FROM problems WHERE id = ?"
-        row = self._connection.execute(select, (problem.id,)).fetchone()
-        if row is None:
+        if not self._is_stored(problem):
             insert = "INSERT INTO problems (id, record) VALUES (?, ?)"
             self._connection.execute(insert, (problem.id, text))
-        elif json.loads(row[0]) != json.loads(text):
+
+    def _is_stored(self, problem: Problem) -> bool:
+        text = encode(problem)
+        rows = self.rows("SELECT record FROM problems WHERE id = ?", problem.id)
+        if rows and json.loads(rows[0][0]) != json.loads(text):
             raise RunMismatchError(
                 f"{self.folder}: problem {problem.id!r} has changed since the run began; "
                 "start over with --fresh, or choose another --out",
-                changed_lines(json.loads(row[0]), json.loads(text)),
+                changed_lines(json.loads(rows[0][0]), json.loads(text)),
             )
+        return bool(rows)
 
     def _store_image(self, image: Image) -> None:
         path = image_path(self.folder, image.digest)
