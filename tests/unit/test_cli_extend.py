@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vilbench.cli import main
+from vilbench.errors import RunStorageError
 from vilbench.evaluate.stages import noted
 from vilbench.store.run import Run
 
@@ -106,6 +107,25 @@ def test_no_problem_is_lost(vilbench: Vilbench, recipe: Path, tmp_path: Path) ->
     assert "run seed: 0 -> 3" in said
     # Refused twice, it goes on as before.
     assert "2 stored already" in vilbench("run", recipe, "--out", out, "--plain")
+
+
+def test_killed_as_it_grows_it_goes_on_as_the_larger_one(
+    vilbench: Vilbench, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    vilbench("run", recipe, "--out", out, "--plain")
+    with monkeypatch.context() as patched:
+
+        def killed(*_: object) -> None:
+            raise RunStorageError("the disk is full")
+
+        patched.setattr(Run, "add_problems", killed)
+        said = vilbench("run", recipe, "--out", out, "--limit", 3, "--extend", code=2)
+        assert "the disk is full" in said
+    assert not (out / "results.json").exists()  # those of two problems would pass for three
+    said = vilbench("run", recipe, "--out", out, "--limit", 3, "--plain")
+    assert "sample: 3 problems, 2 stored already" in said
+    assert shown(out)["n_problems"] == 3
 
 
 def test_starting_over_and_going_on_exclude_each_other(

@@ -198,3 +198,13 @@ def test_reward_models_recall_unless_told_otherwise(tmp_path: Path) -> None:
         scorer = parsed(text, tmp_path).evaluator.scorer
         assert isinstance(scorer, PrmScorerConfig) and scorer.recall == expected
     assert not any(one.recall for one in config.load("embedded").scorers if one.kind == "prm")
+
+
+def test_a_search_is_scored_anew_without_recall() -> None:
+    """What it becomes is a run like any other, whose values hang on nothing asked before."""
+    search = config.load_searching("embedded-search")
+    assert isinstance(search.scorer, PrmScorerConfig) and search.scorer.recall
+    run = search.run()
+    (scorer,) = run.scorers
+    assert isinstance(scorer, PrmScorerConfig) and not scorer.recall
+    assert isinstance(run.sample.engine, LocalEngineConfig) and not run.sample.engine.recall
