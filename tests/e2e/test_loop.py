@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vilbench.cli import main
+
 VILBENCH = [sys.executable, "-c", "from vilbench.cli import main; main()"]
 
 COLLECT = """\
@@ -100,32 +102,31 @@ def test_from_puzzles_to_a_report_and_not_twice(tmp_path: Path) -> None:
     assert repeated["rows"] == results["rows"]
 
 
-def test_a_run_without_the_scorer_is_refused(tmp_path: Path) -> None:
-    texts = {"collect": COLLECT, "train": TRAIN, "run": RUN, "loop": LOOP + "scorer: orm\n"}
-    for name, text in texts.items():
-        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
-    told = loop(tmp_path, code=2)
-    assert "run.yaml" in told
-    assert "no reward model 'orm'" in told
-    # Before any paid work.
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ("scorer: orm", "run.yaml, field 'scorers': the recipe has no reward model 'orm'"),
         ("dev: {recipe: run.yaml, changes: {problems.split: test}}", "field 'dev': takes puzzles"),
         ("collect: {recipe: collect.yaml, changes: {problems.split: test}}", "field 'collect'"),
         ("data: {filters: {consensus: 0.5}}", "needs a second collection"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_paid(
-    tmp_path: Path, change: str, told: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: str,
+    told: str,
 ) -> None:
     key = change.partition(":")[0]
     lines = [line for line in LOOP.splitlines() if not line.startswith(f"{key}:")]
     changed = "\n".join([*lines, change, ""])
     for name, text in {"collect": COLLECT, "train": TRAIN, "run": RUN, "loop": changed}.items():
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
-    assert told in loop(tmp_path, code=2)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["vilbench", "loop", "loop.yaml", "--out", "out", "--plain"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
