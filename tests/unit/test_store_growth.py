@@ -63,8 +63,10 @@ def test_a_run_grows_once_it_is_told_to(tmp_path: Path) -> None:
     with Run.open(folder, manifest()) as run:
         run.add_problems([make_problem()])
         run.write_results("{}")
-    with pytest.raises(RunMismatchError, match=r"go on with it by --extend") as refused:
+    with pytest.raises(RunMismatchError, match="another recipe"):
         Run.open(folder, larger)
+    with pytest.raises(RunMismatchError, match=r"go on with it by --extend") as refused:
+        Run.open(folder, larger, extend=False)
     assert refused.value.differences == ("sample.n: 4 -> 8",)
     with Run.open(folder, larger, extend=True) as run:
         assert run.manifest.fingerprint == manifest().fingerprint

@@ -68,7 +68,7 @@ def begin(
     command: str,
     stages: Collection[str] = (SAMPLE, SCORE),
     executor: ExecutorConfig | None = None,
-    extend: bool = False,
+    extend: bool | None = None,
 ) -> Run:
     """The run of a recipe in `folder`, new or gone on with, its problems stored.
 
@@ -79,7 +79,8 @@ def begin(
         command: For the run's notes.
         stages: What is about to be done.
         executor: Workers that do it; None for here.
-        extend: Also go on with a run whose recipe asked for less.
+        extend: Also go on with a run whose recipe asked for less; None where the command has no
+            such option.
 
     Raises:
         InputError: A model or the problems cannot be used, the key of a server that `stages`

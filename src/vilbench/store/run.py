@@ -68,7 +68,7 @@ class Run:
 
     @classmethod
     def open(
-        cls, folder: Path, manifest: Manifest, *, fresh: bool = False, extend: bool = False
+        cls, folder: Path, manifest: Manifest, *, fresh: bool = False, extend: bool | None = None
     ) -> Run:
         """Create the run, or go on with the one that is there.
 
@@ -78,6 +78,7 @@ class Run:
             fresh: Remove what a run left there first; never another file.
             extend: Also go on where the manifest only asks for more. The run still has its own
                 manifest then: `grow` gives it the new one, once its problems are known to stay.
+                None where the caller cannot be asked for that.
 
         Raises:
             RunLockedError: Another process writes to it.
@@ -100,12 +101,12 @@ class Run:
 
     @classmethod
     def _opened(
-        cls, folder: Path, manifest: Manifest, lock: WriterLock, *, is_new: bool, extend: bool
+        cls, folder: Path, manifest: Manifest, lock: WriterLock, *, is_new: bool, extend: bool | None
     ) -> Run:
         stored = manifest if is_new else read_manifest(folder)
         if stored.fingerprint != manifest.fingerprint:
             departed = departures(stored, manifest)
-            if departed:
+            if departed or extend is None:
                 raise RunMismatchError(
                     f"{folder}: the run there was made by another recipe; "
                     "start over with --fresh, or choose another --out",
