@@ -62,6 +62,7 @@ def test_from_the_runs_to_a_solution_by_keys(site: str, page: Page) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Problems", exact=True).click()
+    page.wait_for_url("**/problems")  # and for its script: a key before that goes nowhere
     assert page.locator("tbody tr").count() == 9
     page.keyboard.press("j")
     page.keyboard.press("j")
