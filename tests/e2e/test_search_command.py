@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
 from transformers import AutoProcessor
 
 from vilbench.backbone.tokens import PromptEncoder
@@ -33,10 +35,24 @@ def vilbench(*arguments: object, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_search_is_a_run_like_any_other(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    asked = ("search", "embedded-search", "--limit", 4, "--beams", 2, "--widths", 2, "--out", run)
-    said = vilbench(*asked, "--plain")
+class Searched(NamedTuple):
+    """A search that was run, and what it said."""
+
+    asked: tuple[object, ...]
+    folder: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    folder = tmp_path_factory.mktemp("search") / "run"
+    size = ("--limit", 4, "--beams", 2, "--widths", 2)
+    asked = ("search", "embedded-search", *size, "--out", folder)
+    return Searched(asked, folder, vilbench(*asked, "--plain"))
+
+
+def test_a_search_is_a_run_like_any_other(searched: Searched) -> None:
+    asked, run, said = searched
     assert "trees: 4 of 4 problems" in said
     results = json.loads((run / "results.json").read_text())
     assert results["policy"] == "small, beam 2 x 2"
@@ -51,18 +67,14 @@ def test_a_search_is_a_run_like_any_other(tmp_path: Path) -> None:
     assert "--fresh" in other
 
 
-def test_every_token_of_a_search_is_computed_once(tmp_path: Path) -> None:
+def test_every_token_of_a_search_is_computed_once(searched: Searched) -> None:
     """By the policy its question and what it writes, by the reward model its question and steps."""
-    folder = tmp_path / "run"
-    vilbench(
-        "search", "embedded-search", "--limit", 3, "--beams", 2, "--widths", 2, "--out", folder
-    )
     policy = PromptEncoder(AutoProcessor.from_pretrained(model_folder("embedded:small")))
     judge = load(model_folder("embedded:vilprm")).encoder()
-    with Run.read(folder) as run:
+    with Run.read(searched.folder) as run:
         problems = {problem.id: problem for problem in run.problems()}
         grown = list(trees.trees(run, noted_key(run) or ""))
-    assert len(grown) == 3
+    assert len(grown) == 4
     for tree, spent in grown:
         problem = problems[tree.problem_id]
         asked = len(policy.encode(FORMATS["steps-brief"].ask(problem)).ids)
