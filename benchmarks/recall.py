@@ -58,7 +58,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     prm = make_prm(SHAPES[options.model], "cpu")
-    image = int(0.7 * options.prompt)
+    image = options.image_tokens or int(0.7 * options.prompt)
     lengths = Lengths(options.prompt, image, options.width, options.steps, options.tokens, 0.0, 0)
     problem = make_problem(prm, lengths)
     ways = {"read again": False, "recalled": True}
@@ -99,6 +99,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--model", choices=SHAPES, default="65m")
     parser.add_argument("--prompt", type=int, default=600, help="P, tokens with the image")
+    parser.add_argument("--image-tokens", type=int, help="of P at most; 0.7 P when left out")
     parser.add_argument("--steps", type=int, default=10, help="S, rounds")
     parser.add_argument("--width", type=int, default=4, help="W, next steps of a round")
     parser.add_argument("--tokens", type=int, default=60, help="T, of a step")

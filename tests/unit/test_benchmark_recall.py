@@ -14,8 +14,9 @@ PROMPT, STEPS, WIDTH, TOKENS = 120, 4, 3, 12
 
 def test_the_beginning_of_every_round_is_saved(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    lengths = ["--prompt", PROMPT, "--steps", STEPS, "--width", WIDTH, "--tokens", TOKENS]
-    command = [SCRIPT, "--model", "tiny", *lengths, "--repeats", 1, "--json", out]
+    question = ["--prompt", PROMPT, "--image-tokens", 36]
+    lengths = ["--steps", STEPS, "--width", WIDTH, "--tokens", TOKENS]
+    command = [SCRIPT, "--model", "tiny", *question, *lengths, "--repeats", 1, "--json", out]
     subprocess.run(
         [sys.executable, *map(str, command)],
         check=True,
