@@ -23,7 +23,7 @@ from vilbench.errors import (
     RunMismatchError,
 )
 from vilbench.testing import ScriptedEngine, TableScorer, make_problem, tiny_png
-from vilbench.types import BytesSource, Completion, Image, Problem, StepScores
+from vilbench.types import BytesSource, Completion, Image, Problem, Solution, StepScores
 
 SCORES: dict[tuple[str, int], Sequence[float | None]] = {
     ("p0", 0): [1.0, 4.0],
@@ -162,6 +162,22 @@ def test_the_same_call_goes_on_and_pays_for_nothing_twice(tmp_path: Path) -> Non
     for given in (judge, {"judge": judge}.values()):
         again = vilbench.best_of_n(problems(3), engine, given, tmp_path / "run", n=2)  # type: ignore[arg-type]
         assert again.results == run.results and engine.completions == 6
+
+
+def test_what_failed_is_told_and_scorers_have_names_of_their_own(tmp_path: Path) -> None:
+    class Short(TableScorer):
+        async def score(self, problem: Problem, solutions: Sequence[Solution]) -> list[StepScores]:
+            """One result too few."""
+            return (await super().score(problem, solutions))[1:]
+
+    short = vilbench.Scorer(Short("short", "step", SCORES))
+    engine = ScriptedEngine({"sum": REPLIES})
+    with pytest.warns(UserWarning, match="'p0': score failed: asked about 2 solutions"):
+        run = vilbench.best_of_n(problems(1), engine, short, tmp_path / "run", n=2)
+    assert run.scores == ()
+    with pytest.raises(InputError, match="several are 'table'"):
+        vilbench.best_of_n(problems(1), engine, [scorer(), scorer()], tmp_path / "other", n=2)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_run_is_made_within_a_loop_and_by_one_loop(tmp_path: Path) -> None:

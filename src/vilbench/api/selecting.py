@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -105,6 +106,10 @@ def _scorers(given: object) -> tuple[Scorer, ...]:
             "takes what load_prm gives, or vilbench.Scorer(...) of a scorer of yours",
             field="scorers",
         )
+    names = [one.plan.name for one in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"need names of their own; several are '{twice[0]}'", field="scorers")
     return found
 
 
@@ -122,5 +127,8 @@ async def _made(
         await sample(run, sampler, concurrency=concurrency)
         for scorer in scorers:
             await score(run, scorer.steps, sampler.key)
+        for failure in run.failures():
+            problem = f"problem '{failure.problem_id}': {failure.stage} failed: {failure.error}"
+            warnings.warn(problem, stacklevel=2)
         plan = Plan(sampler.n, tuple(scorer.plan for scorer in scorers))
         run.write_results(analyse(run, plan).model_dump_json(indent=1))

@@ -101,14 +101,21 @@ class Run:
 
     @classmethod
     def _opened(
-        cls, folder: Path, manifest: Manifest, lock: WriterLock, *, is_new: bool, extend: bool | None
+        cls,
+        folder: Path,
+        manifest: Manifest,
+        lock: WriterLock,
+        *,
+        is_new: bool,
+        extend: bool | None,
     ) -> Run:
         stored = manifest if is_new else read_manifest(folder)
         if stored.fingerprint != manifest.fingerprint:
             departed = departures(stored, manifest)
             if departed or extend is None:
+                allowed = ", which differs in more than it may" if extend else ""
                 raise RunMismatchError(
-                    f"{folder}: the run there was made by another recipe; "
+                    f"{folder}: the run there was made by another recipe{allowed}; "
                     "start over with --fresh, or choose another --out",
                     departed if extend else stored.differences(manifest),
                 )
