@@ -7,18 +7,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
 from errno import EROFS
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from commands import TINY, Command, runner
 from PIL import Image
 from rich.console import Console
 
 from vilbench import __version__, config
-from vilbench.cli import job, main, meter, screen
+from vilbench.cli import job, meter, screen
 from vilbench.errors import EngineError, InputError
 from vilbench.evaluate.results import Results
 from vilbench.evaluate.stages import note_sampling, note_scoring, noted
@@ -28,51 +28,16 @@ from vilbench.store.run import Run
 from vilbench.testing import make_problem, make_solution, tiny_png
 from vilbench.types import StepScores
 
-RECIPE = """\
-name: tiny
-problems: {source: puzzles, split: dev, limit: 2}
-sample:
-  engine: {kind: local, model: "embedded:small"}
-  format: steps-brief
-  n: 2
-  max_tokens: 16
-scorers:
-  - {kind: likelihood, format: steps-brief, engine: {kind: local, model: "embedded:small"}}
-"""
-ESCAPES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-class Said(NamedTuple):
-    """What a command wrote to its two streams."""
-
-    out: str
-    err: str
-
-
-Vilbench = Callable[..., Said]
-
 
 @pytest.fixture
-def vilbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vilbench:
-    """Runs a command and checks the code it ends with."""
-
-    def command(*arguments: object, code: int = 0) -> Said:
-        monkeypatch.setattr(sys, "argv", ["vilbench", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = Said(*capsys.readouterr())
-        assert (ended.value.code or 0) == code, said
-        assert not ESCAPES.search(said.out + said.err)
-        return said
-
-    return command
+def vilbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return runner(capsys, monkeypatch)
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(RECIPE)
+    path.write_text(TINY)
     return path
 
 
@@ -93,7 +58,7 @@ def results(folder: Path) -> Results:
     return Results.model_validate_json((folder / "results.json").read_text())
 
 
-def test_a_run_and_what_it_leaves(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+def test_a_run_and_what_it_leaves(vilbench: Command, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     said = vilbench("run", recipe, "--out", out)
     assert "sample: 2 problems, 0 stored already" in said.out
@@ -113,10 +78,10 @@ def test_a_run_and_what_it_leaves(vilbench: Vilbench, recipe: Path, tmp_path: Pa
 
 
 def test_stages_and_the_recipe_that_they_keep(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vilbench: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    recipe.write_text(RECIPE + "max_failures: 0.6\nconcurrency: 3\n")
+    recipe.write_text(TINY + "max_failures: 0.6\nconcurrency: 3\n")
     data = jsonl(tmp_path, row("a"), row("b", image="none.png"))
     vilbench("report", out, code=2)
     said = vilbench("sample", recipe, "--problems", data, "--out", out)
@@ -143,18 +108,18 @@ def test_stages_and_the_recipe_that_they_keep(
 
 
 def test_a_changed_limit_of_failures_is_no_other_recipe(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path
+    vilbench: Command, recipe: Path, tmp_path: Path
 ) -> None:
     data = jsonl(tmp_path, row("a"), row("b", image="none.png"))
     arguments = ("run", recipe, "--problems", data, "--out", tmp_path / "run")
     strict = vilbench(*arguments, code=1)
     assert "more than 0.0%" in strict.out
-    recipe.write_text(RECIPE + "max_failures: 0.5\n")
+    recipe.write_text(TINY + "max_failures: 0.5\n")
     vilbench(*arguments)
 
 
 def test_a_problem_that_fails_spoils_nothing_else(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path
+    vilbench: Command, recipe: Path, tmp_path: Path
 ) -> None:
     data = jsonl(tmp_path, row("long", question="word " * 5000), row("short"))
     out = tmp_path / "run"
@@ -167,7 +132,7 @@ def test_a_problem_that_fails_spoils_nothing_else(
     assert (scored.units, scored.failed) == (2, 0)
 
 
-def test_rows_that_cannot_be_used(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+def test_rows_that_cannot_be_used(vilbench: Command, recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "torn.png").write_bytes(tiny_png("red", (64, 64))[:60])
     (tmp_path / "dot.png").write_bytes(tiny_png("red", (1, 1)))
@@ -198,7 +163,7 @@ def test_rows_that_cannot_be_used(vilbench: Vilbench, recipe: Path, tmp_path: Pa
 
 
 def test_rows_that_were_mended_are_taken_and_those_that_vanish_missed(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path
+    vilbench: Command, recipe: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     arguments = ("run", recipe, "--problems", tmp_path / "mine.jsonl", "--out", out)
@@ -216,7 +181,7 @@ def test_rows_that_were_mended_are_taken_and_those_that_vanish_missed(
 
 
 def test_uncommon_images_run_through_with_a_note(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path
+    vilbench: Command, recipe: Path, tmp_path: Path
 ) -> None:
     plain = Image.new("RGB", (64, 48), "teal")
     plain.convert("CMYK").save(tmp_path / "cmyk.jpg")
@@ -260,7 +225,7 @@ class Text(HTMLParser):
         self.text += data
 
 
-def test_hostile_input_is_shown_as_text(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+def test_hostile_input_is_shown_as_text(vilbench: Command, recipe: Path, tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script>\x1b[31m\u202e\x07<img onerror=x>"
     data = jsonl(
         tmp_path,
@@ -277,9 +242,9 @@ def test_hostile_input_is_shown_as_text(vilbench: Vilbench, recipe: Path, tmp_pa
     assert "</script><script>alert(1)</script>␛[31m⟨U+202E⟩␇<img onerror=x>" in page.text
 
 
-def test_recipes_that_are_refused(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+def test_recipes_that_are_refused(vilbench: Command, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    recipe.write_text(RECIPE.replace("  n: 2", "  samples: 2"))
+    recipe.write_text(TINY.replace("  n: 2", "  samples: 2"))
     said = vilbench("run", recipe, "--out", out, code=2)
     assert said.err == (
         f"vilbench: {recipe}, row 6, field 'sample.samples': is no key of a recipe\n"
@@ -290,7 +255,7 @@ def test_recipes_that_are_refused(vilbench: Vilbench, recipe: Path, tmp_path: Pa
         in vilbench("run", missing, "--out", out, code=2).err
     )
     assert "there are embedded" in vilbench("run", "embeded", "--out", out, code=2).err
-    recipe.write_text(RECIPE.replace("embedded:small", "/no/such/folder"))
+    recipe.write_text(TINY.replace("embedded:small", "/no/such/folder"))
     assert (
         "/no/such/folder: there is no such folder"
         in vilbench("run", recipe, "--out", out, code=2).err
@@ -298,7 +263,7 @@ def test_recipes_that_are_refused(vilbench: Vilbench, recipe: Path, tmp_path: Pa
     assert not out.exists()
 
 
-def test_options_that_are_refused(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+def test_options_that_are_refused(vilbench: Command, recipe: Path, tmp_path: Path) -> None:
     run = ("run", recipe, "--out", tmp_path / "run")
     assert "the command line, field 'seed'" in vilbench(*run, "--seed", -1, code=2).err
     assert "-n" in vilbench(*run, "-n", 0, code=2).err
@@ -311,7 +276,7 @@ def test_options_that_are_refused(vilbench: Vilbench, recipe: Path, tmp_path: Pa
 
 
 def test_folders_that_are_refused(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vilbench: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "thesis"
     other.mkdir()
@@ -339,7 +304,7 @@ def test_folders_that_are_refused(
 
 
 def test_a_full_disk_keeps_what_is_done(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vilbench: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
     arguments = ("run", recipe, "--out", out, "--limit", 6, "-n", 12)
@@ -361,7 +326,7 @@ def test_a_full_disk_keeps_what_is_done(
 
 
 def test_ctrl_c_says_how_to_go_on(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vilbench: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -372,7 +337,7 @@ def test_ctrl_c_says_how_to_go_on(
 
 
 def test_an_engine_error_that_ends_a_command(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vilbench: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failed(*_: object, **__: object) -> None:
         raise EngineError("no more")
@@ -381,7 +346,7 @@ def test_an_engine_error_that_ends_a_command(
     assert vilbench("run", recipe, "--out", tmp_path / "run", code=1).err == "vilbench: no more\n"
 
 
-def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> None:
+def test_problems_are_listed_and_shown(vilbench: Command, tmp_path: Path) -> None:
     listed = vilbench("problems", "list").out
     assert len(re.findall("^puzzles ", listed, re.MULTILINE)) == 9
     data = jsonl(tmp_path, row("a", choices=["red", "blue"]), row("b"), row("c", image="no.png"))
@@ -399,14 +364,14 @@ def test_problems_are_listed_and_shown(vilbench: Vilbench, tmp_path: Path) -> No
     assert f"{data}: File exists" in told.err
 
 
-def test_formats_of_export(vilbench: Vilbench, tmp_path: Path) -> None:
+def test_formats_of_export(vilbench: Command, tmp_path: Path) -> None:
     said = vilbench("export", tmp_path, "--to", tmp_path / "out", "--format", "csv", code=2)
     assert (
         "there are hub, jsonl, inspect, model-index, rows, parquet, vilreward, trl, tre" in said.err
     )
 
 
-def test_export_of_several_samplings(vilbench: Vilbench, tmp_path: Path) -> None:
+def test_export_of_several_samplings(vilbench: Command, tmp_path: Path) -> None:
     """The model of a run was trained on meanwhile: two policies under one name."""
     problem, out = make_problem(), tmp_path / "out"
     with Run.open(tmp_path / "run", Manifest.of("two", {}, seed=0, problem_set="sums")) as run:
@@ -512,6 +477,6 @@ def test_bars_show_stages_and_failures() -> None:
     assert "judge[bold]" in last
 
 
-def test_the_version_is_told_without_a_command(vilbench: Vilbench) -> None:
+def test_the_version_is_told_without_a_command(vilbench: Command) -> None:
     assert vilbench("--version").out == f"vilbench {__version__}\n"
     assert "--version" in vilbench("--help").out

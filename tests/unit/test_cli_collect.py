@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from collect_data import reply
+from commands import Command, runner
 
-from vilbench.cli import main
 from vilbench.collect.forest import noted_key
 from vilbench.config import classes
 from vilbench.store import trees
@@ -28,14 +25,6 @@ search: {rule: rollouts, solutions: 2, rollouts: 2}
 """
 
 
-class Said(NamedTuple):
-    """What a command wrote to its two streams."""
-
-    out: str
-    err: str
-
-
-Collect = Callable[..., Said]
 FAILING: dict[str, int] = {}
 
 
@@ -50,20 +39,12 @@ class _Engine(ScriptedEngine):
 
 
 @pytest.fixture
-def collect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Collect:
+def collect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs `vilbench collect` and checks the code it ends with."""
     monkeypatch.setitem(classes._CLASSES, "engine/local", f"{__name__}:engine")
     FAILING.clear()
 
-    def command(*arguments: object, code: int = 0) -> Said:
-        monkeypatch.setattr(sys, "argv", ["vilbench", "collect", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = Said(*capsys.readouterr())
-        assert (ended.value.code or 0) == code, said
-        return said
-
-    return command
+    return runner(capsys, monkeypatch, "collect")
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_grows_trees_and_goes_on(collect: Collect, recipe: Path, tmp_path: Path) -> None:
+def test_it_grows_trees_and_goes_on(collect: Command, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     said = collect(recipe, "--out", folder, "--plain").out
     assert "collect: 4 problems, 0 stored already" in said
@@ -89,7 +70,7 @@ def test_it_grows_trees_and_goes_on(collect: Collect, recipe: Path, tmp_path: Pa
     assert f"policy: {tokens} tokens in " in again
 
 
-def test_it_goes_on_for_more_problems(collect: Collect, recipe: Path, tmp_path: Path) -> None:
+def test_it_goes_on_for_more_problems(collect: Command, recipe: Path, tmp_path: Path) -> None:
     folder, whole = tmp_path / "run", tmp_path / "whole"
     collect(recipe, "--out", folder, "--limit", 2, "--plain")
     assert "--extend" in collect(recipe, "--out", folder, code=2).err
@@ -107,7 +88,7 @@ def test_it_goes_on_for_more_problems(collect: Collect, recipe: Path, tmp_path: 
     assert "rollouts: 2 -> 3" in collect(other, "--out", folder, "--extend", code=2).err
 
 
-def test_options_change_the_recipe(collect: Collect, recipe: Path, tmp_path: Path) -> None:
+def test_options_change_the_recipe(collect: Command, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     said = collect(recipe, "--out", folder, "--limit", 2, "--seed", 9, "--plain").out
     assert "trees: 2 of 2 problems" in said
@@ -116,7 +97,7 @@ def test_options_change_the_recipe(collect: Collect, recipe: Path, tmp_path: Pat
         assert {tree.tree.seed for tree in trees.trees(run, noted_key(run) or "")} == {9}
 
 
-def test_another_recipe_is_refused_on_a_run(collect: Collect, recipe: Path, tmp_path: Path) -> None:
+def test_another_recipe_is_refused_on_a_run(collect: Command, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     collect(recipe, "--out", folder)
     recipe.write_text(RECIPE.replace("rollouts: 2", "rollouts: 3"))
@@ -125,7 +106,7 @@ def test_another_recipe_is_refused_on_a_run(collect: Collect, recipe: Path, tmp_
 
 
 def test_a_limit_of_the_run_is_told_and_raised(
-    collect: Collect, recipe: Path, tmp_path: Path
+    collect: Command, recipe: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     recipe.write_text(RECIPE + "total: {policy_tokens: 60}\nwidth: {trees: 1}\n")
@@ -137,7 +118,7 @@ def test_a_limit_of_the_run_is_told_and_raised(
 
 
 def test_failures_are_told_and_decide_the_code(
-    collect: Collect, recipe: Path, tmp_path: Path
+    collect: Command, recipe: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     FAILING["Write numbered steps"] = 1
@@ -148,7 +129,7 @@ def test_failures_are_told_and_decide_the_code(
     assert "trees: 4 of 4" in collect(recipe, "--out", folder).out
 
 
-def test_what_cannot_be_used_is_refused(collect: Collect, recipe: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_refused(collect: Command, recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert "embedded-collect" in collect("nothing", "--out", folder, code=2).err
     recipe.write_text(RECIPE.replace("solutions", "solution"))

@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import TINY, Command, runner
 
-from vilbench.cli import main
 from vilbench.errors import RunStorageError
 from vilbench.evaluate.stages import noted
 from vilbench.store.run import Run
 
-RECIPE = """\
-name: tiny
-problems: {source: puzzles, split: dev, limit: 2}
-sample:
-  engine: {kind: local, model: "embedded:small"}
-  format: steps-brief
-  n: 2
-  max_tokens: 16
-scorers:
-  - {kind: likelihood, format: steps-brief, engine: {kind: local, model: "embedded:small"}}
-"""
 JUDGE = """\
   - {kind: judge, name: judge, granularity: solution, prompt: brief,
      engine: {kind: local, model: "embedded:small"}}
 """
 
-Vilbench = Callable[..., str]
-
 
 @pytest.fixture
-def vilbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vilbench:
-    """Runs a command, checks the code it ends with; what it wrote, to both streams."""
-
-    def command(*arguments: object, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["vilbench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = "".join(capsys.readouterr())
-        assert (ended.value.code or 0) == code, said
-        return said
-
-    return command
+def vilbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return runner(capsys, monkeypatch)
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(RECIPE)
+    path.write_text(TINY)
     return path
 
 
@@ -63,14 +38,14 @@ def shown(folder: Path) -> dict[str, Any]:
 
 
 def test_more_of_everything_is_what_asking_for_it_at_once_gives(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path
+    vilbench: Command, recipe: Path, tmp_path: Path
 ) -> None:
     grown, whole = tmp_path / "grown", tmp_path / "whole"
     vilbench("run", recipe, "--out", grown, "--plain")
-    recipe.write_text(RECIPE + JUDGE)
+    recipe.write_text(TINY + JUDGE)
     more = ("--limit", 4, "-n", 3)
-    assert "--extend" in vilbench("run", recipe, "--out", grown, *more, code=2)
-    said = vilbench("run", recipe, "--out", grown, *more, "--extend", "--plain")
+    assert "--extend" in vilbench("run", recipe, "--out", grown, *more, code=2).err
+    said = vilbench("run", recipe, "--out", grown, *more, "--extend", "--plain").out
     assert "sample: 4 problems, 0 stored already" in said
     vilbench("run", recipe, "--out", whole, *more, "--plain")
     assert shown(grown) == shown(whole)
@@ -81,11 +56,11 @@ def test_more_of_everything_is_what_asking_for_it_at_once_gives(
         assert texts == {one: [s.text for s in pool] for one, pool in b.solutions(key).items()}
         assert [event.kind for event in a.events()].count("extended") == 1
     # From now on it is a run of the larger recipe, and of no smaller one.
-    assert "4 stored already" in vilbench("run", recipe, "--out", grown, *more, "--plain")
-    assert "sample.n: 3 -> 2" in vilbench("run", recipe, "--out", grown, "--extend", code=2)
+    assert "4 stored already" in vilbench("run", recipe, "--out", grown, *more, "--plain").out
+    assert "sample.n: 3 -> 2" in vilbench("run", recipe, "--out", grown, "--extend", code=2).err
 
 
-def test_what_was_paid_for_is_kept(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+def test_what_was_paid_for_is_kept(vilbench: Command, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     vilbench("run", recipe, "--out", out, "--plain")
     with Run.read(out) as run:
@@ -98,19 +73,19 @@ def test_what_was_paid_for_is_kept(vilbench: Vilbench, recipe: Path, tmp_path: P
     assert {len(pool) for pool in after.values()} == {4}
 
 
-def test_no_problem_is_lost(vilbench: Vilbench, recipe: Path, tmp_path: Path) -> None:
+def test_no_problem_is_lost(vilbench: Command, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     vilbench("run", recipe, "--out", out, "--plain")
-    said = vilbench("run", recipe, "--out", out, "--limit", 1, "--extend", code=2)
+    said = vilbench("run", recipe, "--out", out, "--limit", 1, "--extend", code=2).err
     assert "problems of the run are no longer in the input" in said
-    said = vilbench("run", recipe, "--out", out, "--seed", 3, "--extend", code=2)
+    said = vilbench("run", recipe, "--out", out, "--seed", 3, "--extend", code=2).err
     assert "run seed: 0 -> 3" in said
     # Refused twice, it goes on as before.
-    assert "2 stored already" in vilbench("run", recipe, "--out", out, "--plain")
+    assert "2 stored already" in vilbench("run", recipe, "--out", out, "--plain").out
 
 
 def test_killed_as_it_grows_it_goes_on_as_the_larger_one(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vilbench: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
     vilbench("run", recipe, "--out", out, "--plain")
@@ -120,18 +95,18 @@ def test_killed_as_it_grows_it_goes_on_as_the_larger_one(
             raise RunStorageError("the disk is full")
 
         patched.setattr(Run, "add_problems", killed)
-        said = vilbench("run", recipe, "--out", out, "--limit", 3, "--extend", code=2)
+        said = vilbench("run", recipe, "--out", out, "--limit", 3, "--extend", code=2).err
         assert "the disk is full" in said
     assert not (out / "results.json").exists()  # those of two problems would pass for three
-    said = vilbench("run", recipe, "--out", out, "--limit", 3, "--plain")
+    said = vilbench("run", recipe, "--out", out, "--limit", 3, "--plain").out
     assert "sample: 3 problems, 2 stored already" in said
     assert shown(out)["n_problems"] == 3
 
 
 def test_starting_over_and_going_on_exclude_each_other(
-    vilbench: Vilbench, recipe: Path, tmp_path: Path
+    vilbench: Command, recipe: Path, tmp_path: Path
 ) -> None:
     for command in ("run", "sample"):
-        said = vilbench(command, recipe, "--out", tmp_path / "x", "--fresh", "--extend", code=2)
+        said = vilbench(command, recipe, "--out", tmp_path / "x", "--fresh", "--extend", code=2).err
         assert "take one of them" in said
     assert not (tmp_path / "x").exists()

@@ -22,6 +22,16 @@ def spelled(packing: Packing, run: Run, given: Sequence[Ids]) -> list[tuple[int,
     return [(run.begin + k, ids[: run.skip + k + 1]) for k in range(run.end - run.begin)]
 
 
+def follow_each_other(packing: Packing) -> None:
+    """Runs that leave another at one token do: one block of queries sees it for all of them."""
+    reached: dict[tuple[int, int], int] = {}
+    for run in packing.runs:
+        if run.parent is not None:
+            key = (run.parent, run.shared)
+            assert reached.get(key, run.begin) == run.begin
+            reached[key] = run.reach
+
+
 @settings(max_examples=300)
 @given(sequences)
 def test_a_tree_has_every_beginning_once(given: list[Ids]) -> None:
@@ -55,13 +65,7 @@ def test_a_token_sees_what_stands_before_it_and_nothing_else(given: list[Ids]) -
 
 @given(sequences)
 def test_runs_that_leave_another_at_one_token_follow_each_other(given: list[Ids]) -> None:
-    packing = pack(given, share=True)
-    reached: dict[tuple[int, int], int] = {}
-    for run in packing.runs:
-        if run.parent is not None:
-            key = (run.parent, run.shared)
-            assert reached.get(key, run.begin) == run.begin
-            reached[key] = run.reach
+    follow_each_other(pack(given, share=True))
 
 
 @given(sequences)
@@ -127,12 +131,7 @@ def test_what_is_known_is_seen_and_not_computed(given: list[Ids], kept: list[Ids
                 seen += told(parent, run.shared)
         assert len(set(seen)) == len(seen)
         assert set(seen) == beginnings([beginning])
-    reached: dict[tuple[int, int], int] = {}
-    for run in packing.runs:
-        if run.parent is not None:
-            key = (run.parent, run.shared)
-            assert reached.get(key, run.begin) == run.begin
-            reached[key] = run.reach
+    follow_each_other(packing)
 
 
 @given(sequences)
