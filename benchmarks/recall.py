@@ -48,7 +48,10 @@ def searched(prm: LoadedPrm, problem: Problem, *, recall: bool) -> Spent:
         asked = [(*kept[:turn], one[turn]) for one in problem.candidates]
         found = scoring.score(problem.parts, asked)
         tokens += found.counts.tokens
-        values += [float(row[-1] or 0.0) for row in found.values]
+        for row in found.values:
+            if row[-1] is None:
+                raise ValueError("a candidate's last step has no value")
+            values.append(row[-1])
     return Spent(time.perf_counter() - begin, tokens, values)
 
 

@@ -127,8 +127,10 @@ async def _made(
         await sample(run, sampler, concurrency=concurrency)
         for scorer in scorers:
             await score(run, scorer.steps, sampler.key)
-        for failure in run.failures():
-            problem = f"problem '{failure.problem_id}': {failure.stage} failed: {failure.error}"
-            warnings.warn(problem, stacklevel=2)
+        failures = run.failures()
+        if failures:
+            first = failures[0]
+            told = f"problem '{first.problem_id}': {first.stage} failed: {first.error}"
+            warnings.warn(f"{len(failures)} failed, the first: {told}", stacklevel=2)
         plan = Plan(sampler.n, tuple(scorer.plan for scorer in scorers))
         run.write_results(analyse(run, plan).model_dump_json(indent=1))
