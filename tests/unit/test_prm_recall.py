@@ -147,3 +147,27 @@ def test_a_chunk_that_cannot_keep_what_it_computed_is_halved(
     found, expected = recalling.score(parts(1), candidates), fresh.score(parts(1), candidates)
     for row, other in zip(found.values, expected.values, strict=True):
         assert row == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.parametrize("recall", [False, True])
+def test_a_known_question_stays_at_hand_when_images_of_another_run_out_of_memory(
+    recall: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scoring, fresh = PrmScoring(tiny(), "tree", recall=recall), PrmScoring(tiny(), "tree")
+    known, new = asked(1, [STEPS[:2]]), Asked([data.picture(2), "How many?"], [STEPS[1:]])
+    scoring.score(known.parts, known.candidates)
+    backbone = scoring._forwards._backbone
+    backbone.forget_images()
+    whole, failures = backbone.encode_images, [torch.OutOfMemoryError("no memory")]
+
+    def encode(pixels: Any) -> None:
+        if failures:
+            raise failures.pop()
+        whole(pixels)
+
+    monkeypatch.setattr(backbone, "encode_images", encode)
+    found = scoring.score_many([known, new])
+    for scored, one in zip(found, (known, new), strict=True):
+        expected = fresh.score(one.parts, one.candidates).values[0]
+        assert scored.values[0] == pytest.approx(expected, abs=1e-5)
+    assert found[0].counts.image_encodings == 1

@@ -137,8 +137,11 @@ class Forwards:
             bundles: The prompts with their sequences.
             share: Whether what sequences of one prompt begin with in common is computed once.
         """
-        self._encode([one.prompt for one in bundles if one.prompt not in self._stems])
-        layout = together([self._laid_out(one, share=share) for one in bundles])
+        # Held from here on, whatever is let go while images are encoded: theirs are not.
+        stems = [self._stems.get(one.prompt) for one in bundles]
+        pairs = list(zip(bundles, stems, strict=True))
+        self._encode([one.prompt for one, stem in pairs if stem is None])
+        layout = together([self._laid_out(one, stem, share=share) for one, stem in pairs])
         trunk = Trunk(self._shape, layout.packing, layout.kept, keep_all=self._recalls)
         # By itself a prompt has the same bits on a CPU, whatever comes with it the first time.
         apart = self._shape.device.type == "cpu" and len(bundles) == 1
@@ -149,13 +152,11 @@ class Forwards:
         )
         return [list(islice(readings, len(one.sequences))) for one in bundles]
 
-    def _laid_out(self, bundle: Bundle, *, share: bool) -> Layout:
+    def _laid_out(self, bundle: Bundle, known: KnownPrompt | None, *, share: bool) -> Layout:
         """A bundle without what is known of it."""
-        prompt: KnownPrompt | NewPrompt | None = self._stems.get(bundle.prompt)
-        if prompt is None:
-            prompt = self._new(bundle.prompt)
-        else:
+        if bundle.prompt in self._stems:
             self._stems.move_to_end(bundle.prompt)
+        prompt = known or self._new(bundle.prompt)
         stems = stems_of(bundle)
         recalled = [self._recall.find(one) if share else Recalled(0) for one in stems]
         return lay_out(bundle, prompt, stems, recalled, self._backbone.axes, share=share)
